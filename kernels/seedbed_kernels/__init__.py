@@ -1,0 +1,6 @@
+"""Kernels of Seedbed: counter-based random numbers and the fills made of them, NumPy and Numba only.
+
+`README.md` beside this package holds the stream contract, which says what every element is.
+"""
+
+STREAM_VERSION = 1

@@ -1,0 +1,23 @@
+"""The two ways code is compiled here, said once.
+
+Numba's cache sees a change in the file of a kernel but not in the files of the scalars that it
+calls: whoever changes a scalar raises `REVISION` in every kernel file that uses it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def scalar(function: Callable[..., Any]) -> Any:
+    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels."""
+    return numba.njit(forceinline=True)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a CPU kernel: runs without the GIL and is kept in Numba's cache where it can be."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder for the cache can be written
+        return numba.njit(nogil=True)(function)

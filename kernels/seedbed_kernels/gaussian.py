@@ -1,0 +1,209 @@
+"""Distributions on unit floats: the Box-Muller transform (1958), without libm.
+
+Logarithm, sine and cosine are minimax polynomials evaluated by `fma`, so that every target gives
+the same bits. Largest errors over all inputs are stated with each and checked by the tests.
+"""
+
+import math
+
+import numpy as np
+
+from .compiling import scalar
+from .floats import (
+    F32,
+    F64,
+    bits_float32,
+    bits_float64,
+    float32_bits,
+    float64_bits,
+    fma,
+    half_turn_float32_closed_open,
+    half_turn_float64_closed_open,
+    unit_float32_closed_open,
+    unit_float32_open_closed,
+    unit_float64_closed_open,
+    unit_float64_open_closed,
+)
+
+
+# Polynomials, lowest power first: -2 ln(1 + f) / f on sqrt(1/2) <= 1 + f <= sqrt(2), and
+# sin(pi t) / t and cos(pi t) in t * t on |t| <= 1/2.
+LOG_F32 = (
+    F32(-2.0),
+    F32(0.99999976),
+    F32(-0.66668373),
+    F32(0.5000415),
+    F32(-0.3991366),
+    F32(0.33124825),
+    F32(-0.2990464),
+    F32(0.28733477),
+    F32(-0.17444193),
+)
+SIN_F32 = (
+    F32(3.1415927),
+    F32(-5.16771),
+    F32(2.5500698),
+    F32(-0.5982421),
+    F32(0.07756039),
+)
+COS_F32 = (
+    F32(1.0),
+    F32(-4.934802),
+    F32(4.058709),
+    F32(-1.3352121),
+    F32(0.23493756),
+    F32(-0.024396716),
+)
+LOG_F64 = (
+    F64(-2.0),
+    F64(0.9999999999999685),
+    F64(-0.6666666666666242),
+    F64(0.5000000000155644),
+    F64(-0.40000000002452),
+    F64(0.3333333310983735),
+    F64(-0.2857142812440032),
+    F64(0.2500001430386271),
+    F64(-0.22222257797825432),
+    F64(0.19999524552251557),
+    F64(-0.18180366428391528),
+    F64(0.16675160214066334),
+    F64(-0.15417158928775143),
+    F64(0.1421208328974906),
+    F64(-0.12933447561662986),
+    F64(0.1262201453583964),
+    F64(-0.14189328205155216),
+    F64(0.13387285812734387),
+    F64(-0.06138270581701537),
+)
+SIN_F64 = (
+    F64(3.141592653589793),
+    F64(-5.167712780049969),
+    F64(2.550164039877294),
+    F64(-0.5992645293187382),
+    F64(0.0821458865698926),
+    F64(-0.007370430478762461),
+    F64(0.0004662996887731736),
+    F64(-2.1903185420805378e-05),
+    F64(7.69472732830679e-07),
+)
+COS_F64 = (
+    F64(1.0),
+    F64(-4.934802200544676),
+    F64(4.058712126416498),
+    F64(-1.3352627688434646),
+    F64(0.23533063012980845),
+    F64(-0.025806888739358047),
+    F64(0.0019295562836343031),
+    F64(-0.00010456658087273931),
+    F64(4.149591867063527e-06),
+)
+MINUS_2_LN_2_F32 = F32(-2.0 * math.log(2.0))
+MINUS_2_LN_2_F64 = F64(-2.0 * math.log(2.0))
+ONE_F32 = F32(1.0)
+ONE_F64 = F64(1.0)
+SQRT_HALF_BITS_F32 = np.int32(0x3F3504F3)
+SQRT_HALF_BITS_F64 = np.int64(0x3FE6A09E667F3BCD)
+SIGN_F32 = np.int32(-(2**31))
+SIGN_F64 = np.int64(-(2**63))
+MANTISSA_F32 = np.int32(23)
+MANTISSA_F64 = np.int64(52)
+
+
+@scalar
+def polynomial(coefficients, x):
+    """Return the value at `x` by Horner's rule."""
+    value = coefficients[len(coefficients) - 1]
+    for i in range(len(coefficients) - 2, -1, -1):
+        value = fma(value, x, coefficients[i])
+    return value
+
+
+@scalar
+def minus_two_log_float32(u):
+    """Return -2 ln(u) for u in (0, 1]."""
+    bits = float32_bits(u)
+    exponent = np.int32((bits - SQRT_HALF_BITS_F32) >> MANTISSA_F32)
+    f = bits_float32(np.int32(bits - (exponent << MANTISSA_F32))) - ONE_F32
+    return fma(F32(exponent), MINUS_2_LN_2_F32, f * polynomial(LOG_F32, f))
+
+
+@scalar
+def minus_two_log_float64(u):
+    """Return -2 ln(u) for u in (0, 1]."""
+    bits = float64_bits(u)
+    exponent = (bits - SQRT_HALF_BITS_F64) >> MANTISSA_F64
+    f = bits_float64(bits - (exponent << MANTISSA_F64)) - ONE_F64
+    return fma(F64(exponent), MINUS_2_LN_2_F64, f * polynomial(LOG_F64, f))
+
+
+@scalar
+def box_muller_float32(radius_word, angle_word):
+    """Return two independent standard normal values from two words.
+
+    The angle is uniform on the right half circle; the top bit of its word mirrors it to the left.
+    """
+    u = unit_float32_open_closed(radius_word)
+    t = half_turn_float32_closed_open(angle_word)
+    y = t * t
+    radius = np.sqrt(minus_two_log_float32(u))
+    sign = np.int32(angle_word) & SIGN_F32
+    cosine = bits_float32(np.int32(float32_bits(polynomial(COS_F32, y)) ^ sign))
+    return radius * cosine, radius * (t * polynomial(SIN_F32, y))
+
+
+@scalar
+def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
+    """Return two independent standard normal values from four words; see the float32 twin."""
+    u = unit_float64_open_closed(radius_high, radius_low)
+    t = half_turn_float64_closed_open(angle_high, angle_low)
+    y = t * t
+    radius = np.sqrt(minus_two_log_float64(u))
+    sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64
+    cosine = float64_bits(polynomial(COS_F64, y)) ^ sign
+    return radius * bits_float64(cosine), radius * (t * polynomial(SIN_F64, y))
+
+
+@scalar
+def uniforms_float32(w0, w1, w2, w3):
+    """Return the four values of a lane, uniform on [0, 1)."""
+    return (
+        unit_float32_closed_open(w0),
+        unit_float32_closed_open(w1),
+        unit_float32_closed_open(w2),
+        unit_float32_closed_open(w3),
+    )
+
+
+@scalar
+def uniforms_float64(w0, w1, w2, w3):
+    """Return the two values of a lane, uniform on [0, 1)."""
+    return unit_float64_closed_open(w0, w1), unit_float64_closed_open(w2, w3)
+
+
+@scalar
+def normals_float32(w0, w1, w2, w3):
+    """Return the four values of a lane, standard normal."""
+    z0, z1 = box_muller_float32(w0, w1)
+    z2, z3 = box_muller_float32(w2, w3)
+    return z0, z1, z2, z3
+
+
+@scalar
+def normals_float64(w0, w1, w2, w3):
+    """Return the two values of a lane, standard normal."""
+    return box_muller_float64(w0, w1, w2, w3)
+
+
+@scalar
+def normal_float32_at(word, w0, w1, w2, w3):
+    """Return value number `word` of a lane; only its pair is transformed."""
+    first = word < 2
+    z0, z1 = box_muller_float32(w0 if first else w2, w1 if first else w3)
+    return z1 if word & 1 else z0
+
+
+@scalar
+def normal_float64_at(word, w0, w1, w2, w3):
+    """Return value number `word` of a lane."""
+    z0, z1 = box_muller_float64(w0, w1, w2, w3)
+    return z1 if word else z0

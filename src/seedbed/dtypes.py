@@ -1,0 +1,93 @@
+"""Element types by name, and what a random value may be in each of them."""
+
+import difflib
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+NAMES = (
+    *FLOATING,
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "complex64",
+    "complex128",
+)
+_BY_NAME = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in NAMES}
+_SHORT = {dtype.str[1:]: dtype for dtype in _BY_NAME.values() if dtype.kind != "V"}
+_LONG = {"half": "float16", "single": "float32", "double": "float64", "float": "float32"}
+
+
+def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
+    """Return the NumPy dtype that a name or a framework's dtype object means.
+
+    Parameters
+    ----------
+    dtype : None, str, or dtype of NumPy, ml_dtypes, Keras, TensorFlow, JAX or PyTorch
+        None is float32, as is ``"float"``. Objects that NumPy does not know are read by name:
+        ``torch.bfloat16``, ``tf.float32``.
+    owner : str
+        Who asks, for the error message.
+
+    Raises
+    ------
+    ValueError
+        If there is no such dtype here.
+
+    Examples
+    --------
+    >>> as_dtype("bfloat16")
+    dtype(bfloat16)
+    >>> as_dtype(None)
+    dtype('float32')
+    """
+    if dtype is None:
+        return _BY_NAME["float32"]
+    if isinstance(dtype, np.dtype):
+        found = dtype
+    elif dtype in (bool, int, float, complex):
+        found = np.dtype({bool: "bool", int: "int64", float: "float32", complex: "complex64"}[dtype])
+    elif isinstance(dtype, type):
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            found = None
+    else:
+        name = getattr(dtype, "name", dtype)  # TensorFlow's dtypes have one
+        if not isinstance(name, str):
+            name = str(dtype)  # PyTorch's say "torch.float32"
+        name = name.rpartition(".")[2]
+        name = _LONG.get(name, name)
+        found = _BY_NAME.get(name, _SHORT.get(name.lstrip("<=|")))
+    if found is None or found.name not in _BY_NAME or found.isnative is False:
+        given = str(dtype)
+        near = difflib.get_close_matches(given, NAMES, 3, 0.5) or NAMES
+        raise ValueError(f"{owner}: unknown dtype {given!r}; allowed: {', '.join(near)}")
+    return found
+
+
+def smallest_not_below(value: float, dtype: np.dtype) -> float:
+    """Return the smallest number of a floating `dtype` that is at least `value`."""
+    return -largest_not_above(-value, dtype)
+
+
+def largest_below(value: float, dtype: np.dtype) -> float:
+    """Return the largest number of a floating `dtype` that is less than `value`."""
+    return largest_not_above(math.nextafter(value, -math.inf), dtype)
+
+
+def largest_not_above(value: float, dtype: np.dtype) -> float:
+    """Return the largest finite number of a floating `dtype` that is at most `value`."""
+    largest = float(ml_dtypes.finfo(dtype).max)
+    if value >= largest:
+        return largest
+    with np.errstate(over="ignore"):
+        nearest = np.asarray(value, np.float64).astype(dtype)
+    if float(nearest) > value:
+        nearest = np.nextafter(nearest, np.asarray(-np.inf, dtype))
+    return float(nearest)

@@ -1,0 +1,330 @@
+"""The one door to the kernels: every value of every initializer comes through `fill`.
+
+It checks the request, finds or allocates the array, and hands contiguous chunks of it to the thread
+pool. Sources say what the values are; kernels are imported at the first random fill.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import parallel
+from .dtypes import (
+    BFLOAT16,
+    FLOATING,
+    as_dtype,
+    largest_below,
+    largest_not_above,
+    smallest_not_below,
+)
+from .seeds import Stream
+
+GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
+MAX_BYTES = 2**63
+TRUNCATION = 2.0  # a truncated normal keeps what lies within two stddev of the mean
+
+Window = tuple[slice, ...]
+
+
+class Uniform(NamedTuple):
+    """Uniform on [minval, maxval)."""
+
+    minval: float
+    maxval: float
+
+
+class Normal(NamedTuple):
+    """Normal."""
+
+    mean: float
+    stddev: float
+
+
+class TruncatedNormal(NamedTuple):
+    """Normal, redrawn until within two `stddev` of `mean`."""
+
+    mean: float
+    stddev: float
+
+
+class Constant(NamedTuple):
+    """One value, or an array of them that broadcasts to the full shape."""
+
+    value: Any
+
+
+class Computed(NamedTuple):
+    """Values from a function of the window, which it gets as slices with plain bounds."""
+
+    compute: Callable[[Window], np.ndarray]
+
+
+Source = Uniform | Normal | TruncatedNormal | Constant | Computed
+
+
+def fill(
+    source: Source,
+    shape: Sequence[int],
+    dtype: Any = None,
+    *,
+    stream: Stream | None = None,
+    window: Window | None = None,
+    out: Any = None,
+    device: str | None = None,
+    owner: str = "fill",
+) -> Any:
+    """Return an array of values from a source, or the part of it inside a window.
+
+    Parameters
+    ----------
+    source : Uniform, Normal, TruncatedNormal, Constant or Computed
+        What the values are. The random ones need a floating `dtype`.
+    shape : sequence of int
+        The full table, of any rank, below 2**63 bytes. It need not fit in memory.
+    dtype : dtype or name, optional
+        That of `out` if there is one, else float32.
+    stream : Stream
+        Which random numbers; for the random sources.
+    window : tuple of slice, optional
+        One step-1 slice an axis, inside `shape`; all of it by default.
+    out : array, optional
+        C-contiguous and writable, of the window's shape; filled in place and returned.
+    device : str, optional
+        ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+    owner : str
+        Whom errors name.
+
+    Returns
+    -------
+    array
+        Equal, bit for bit, to ``fill(source, shape, ...)[window]``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as said above; before any work.
+
+    Examples
+    --------
+    >>> whole = fill(Normal(0.0, 1.0), (1000, 64), stream=Stream(7))
+    >>> part = fill(Normal(0.0, 1.0), (1000, 64), stream=Stream(7), window=(slice(8, 9), slice(4)))
+    >>> bool((part == whole[8:9, :4]).all())
+    True
+    """
+    shape = check_shape(shape, owner)
+    if dtype is None and out is not None:
+        dtype = out.dtype
+    dtype = as_dtype(dtype, owner)
+    if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
+        raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
+    if isinstance(source, (Uniform, Normal, TruncatedNormal)) and dtype.name not in FLOATING:
+        raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
+    bounds = check_window(window, shape, owner)
+    size = shape if window is None else tuple(s.stop - s.start for s in bounds)
+    if device not in (None, "cpu"):
+        raise ValueError(f"{owner}: device must be 'cpu'; given {device!r}")
+    if out is None:
+        array = np.empty(size, dtype)
+    else:
+        array = check_out(out, size, dtype, owner)
+
+    if isinstance(source, Constant):
+        _fill_constant(source.value, array, shape, bounds, owner)
+    elif isinstance(source, Computed):
+        array[...] = source.compute(bounds)
+    else:
+        assert stream is not None
+        _fill_random(source, array, shape, bounds, stream, owner)
+    return array if out is None else out
+
+
+def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:
+    """Return a shape as a tuple of non-negative ints."""
+    try:
+        sizes = tuple(map(operator.index, shape))
+    except TypeError:
+        raise TypeError(f"{owner}: shape must be a sequence of integers; given {shape!r}") from None
+    if sizes and (min(sizes) < 0 or any(isinstance(size, bool) for size in shape)):
+        raise ValueError(f"{owner}: shape must hold integers of at least 0; given {shape!r}")
+    return sizes
+
+
+def check_window(window: Window | None, shape: tuple[int, ...], owner: str) -> Window:
+    """Return a window with plain bounds: ``0 <= start <= stop <= size`` on each axis."""
+    if window is None:
+        return tuple([slice(0, size) for size in shape])
+    given = f"given {window!r} for shape {shape}"
+    if not isinstance(window, tuple) or not all(isinstance(part, slice) for part in window):
+        raise TypeError(f"{owner}: window must be a tuple of slices; {given}")
+    if len(window) != len(shape):
+        raise ValueError(f"{owner}: window must have one slice for each axis; {given}")
+    bounds = []
+    for part, size in zip(window, shape, strict=True):
+        try:
+            start = 0 if part.start is None else operator.index(part.start)
+            stop = size if part.stop is None else operator.index(part.stop)
+            step = 1 if part.step is None else operator.index(part.step)
+        except TypeError:
+            raise TypeError(f"{owner}: window must have integer bounds; {given}") from None
+        start, stop = start + size * (start < 0), stop + size * (stop < 0)
+        if step != 1:
+            raise ValueError(f"{owner}: window must have slices of step 1; {given}")
+        if not 0 <= start <= stop <= size:
+            raise ValueError(f"{owner}: window must lie inside the shape; {given}")
+        bounds.append(slice(start, stop))
+    return tuple(bounds)
+
+
+def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> np.ndarray:
+    """Return `out` if it can be filled in place."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{owner}: out must be a NumPy array; given {type(out).__name__}")
+    if out.shape != size:
+        raise ValueError(f"{owner}: out must have shape {size}; given {out.shape}")
+    if out.dtype != dtype:
+        raise ValueError(f"{owner}: out must have dtype {dtype.name}; given {out.dtype}")
+    if not out.flags.c_contiguous:
+        raise ValueError(f"{owner}: out must be C-contiguous; given strides {out.strides}")
+    if not out.flags.writeable:
+        raise ValueError(f"{owner}: out must be writable; given a read-only array")
+    return out
+
+
+def _kind(dtype: np.dtype) -> int:
+    """Order the kinds of number by what they can hold: bool, integer, floating, complex."""
+    return "bifc".index({"u": "i", "V": "f"}.get(dtype.kind, dtype.kind))
+
+
+def _fill_constant(
+    value: Any, array: np.ndarray, shape: tuple[int, ...], bounds: Window, owner: str
+) -> None:
+    values = np.asarray(value)
+    dtype = array.dtype
+    if _kind(values.dtype) > _kind(dtype):
+        raise ValueError(f"{owner}: a value of {values.dtype} does not fit dtype {dtype.name}")
+    if dtype.kind in "iu" and values.size:
+        limits = np.iinfo(dtype)
+        if int(values.min()) < limits.min or int(values.max()) > limits.max:
+            raise ValueError(
+                f"{owner}: value must lie in [{limits.min}, {limits.max}] for {dtype.name}; "
+                f"given {value!r}"
+            )
+    if values.ndim == 0:
+        flat, item = array.reshape(-1), values.astype(dtype)[()]
+        parallel.run(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
+        return
+    try:
+        whole = np.broadcast_to(values, shape)
+    except ValueError:
+        raise ValueError(
+            f"{owner}: value of shape {values.shape} does not broadcast to shape {shape}"
+        ) from None
+    array[...] = whole[bounds]
+
+
+def _fill_random(
+    source: Uniform | Normal | TruncatedNormal,
+    array: np.ndarray,
+    shape: tuple[int, ...],
+    bounds: Window,
+    stream: Stream,
+    owner: str,
+) -> None:
+    from seedbed_kernels import fills_cpu
+
+    if array.size == 0:
+        return
+    sampler = _sampler(type(source), *source, array.dtype, owner)
+    key = _key(stream)
+    flat = array.reshape(-1)
+    if array.itemsize == 2:  # Numba knows neither format: their bits travel
+        flat = flat.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
+    base, lengths, strides, run = _runs(shape, bounds)
+    if not lengths:
+
+        def task(begin: int, end: int) -> None:
+            fills_cpu.fill(flat[begin:end], base + begin, key, sampler)
+    else:
+        outer, steps = np.array(lengths, np.int64), np.array(strides, np.int64)
+
+        def task(begin: int, end: int) -> None:
+            part = flat[begin:end]
+            fills_cpu.fill_window(part, begin, base, outer, steps, run, key, sampler)
+
+    parallel.run(task, flat.size, GRAIN)
+
+
+@functools.lru_cache(64)
+def _key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Return the kernels' key: the words of the seed, and the stream."""
+    return np.uint64(stream.seed % 2**32), np.uint64(stream.seed >> 32), np.uint64(stream.draw)
+
+
+@functools.lru_cache(256)
+def _sampler(kind: type, first: float, second: float, dtype: np.dtype, owner: str) -> Any:
+    """Return the kernel's sampler for a random source: scale, shift and bounds in its precision."""
+    from seedbed_kernels import samplers
+
+    real = np.float64 if dtype == np.float64 else np.float32
+    precision = np.dtype(real)
+    largest = largest_not_above(math.inf, dtype)
+    first += 0.0  # not -0.0
+    if kind is Uniform:
+        span = second - first
+        scale, shift = span, smallest_not_below(first, precision)
+        low, high = smallest_not_below(first, dtype), largest_below(second, dtype)
+        if span == 0.0:
+            low = high = _nearest(first, dtype)
+        elif low > high:
+            raise ValueError(
+                f"{owner}: no {dtype.name} number lies in [minval, maxval) = [{first}, {second})"
+            )
+    else:
+        shift, scale = first, second
+        low, high = -largest, largest
+        if kind is TruncatedNormal:
+            low = smallest_not_below(first - TRUNCATION * second, dtype)
+            high = largest_not_above(first + TRUNCATION * second, dtype)
+            if low > high:  # none between the bounds
+                low = high = _nearest(first, dtype)
+    if max(abs(first), abs(second), abs(scale)) > largest:
+        names = ", ".join(kind._fields)
+        raise ValueError(
+            f"{owner}: {names} = {first}, {second} must be within ±{largest:g} for {dtype.name}"
+        )
+    numbers = [real(scale), real(shift), real(low), real(high)]
+    if kind is TruncatedNormal:
+        numbers += [real(-TRUNCATION), real(TRUNCATION)]
+    return getattr(samplers, kind.__name__)(*numbers)
+
+
+def _nearest(value: float, dtype: np.dtype) -> float:
+    return float(np.asarray(value, np.float64).astype(dtype))
+
+
+def _runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
+    """Return a window as runs of elements that follow each other in the full table.
+
+    That is: the number of its first element, the lengths and strides (in elements) of the axes over
+    the runs, and the length of a run.
+    """
+    lengths: list[int] = []
+    strides: list[int] = []
+    base, run, stride, whole = 0, 1, 1, True
+    for size, part in zip(reversed(shape), reversed(bounds), strict=True):
+        length = part.stop - part.start
+        base += part.start * stride
+        if whole:
+            run *= length
+        elif lengths and strides[-1] * lengths[-1] == stride:
+            lengths[-1] *= length
+        elif length > 1:
+            lengths.append(length)
+            strides.append(stride)
+        whole = whole and length == size
+        stride *= size
+    return base, lengths[::-1], strides[::-1], run
