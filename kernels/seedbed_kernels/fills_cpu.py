@@ -1,15 +1,16 @@
 """Fills on the CPU: runs of a table, for one sampler and one dtype at a time.
 
 A run is drawn block by block: whole tiles into a scratch block that stays in the L1 cache, redraws
-there too (truncated normal), and from there scaled, clamped and rounded into the output.
+there too (truncated normal), and copied from there to the output. Only this last step meets memory,
+so it can go past the caches where the output is larger than they are.
 """
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.np import numpy_support
 from numba.extending import intrinsic, overload
+from numba.np import numpy_support
 
 from .compiling import kernel, scalar
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
@@ -27,7 +28,8 @@ from .samplers import Normal, TruncatedNormal, Uniform
 REVISION = 1  # raise when a scalar changes: Numba's cache looks at this file only
 TILE_BYTES = 512  # of scratch: 32 lanes of four words
 TILE_LANES = 32
-BLOCK_BYTES = 32 * TILE_BYTES
+BLOCK_TILES = 32
+LINE = 64  # bytes of a cache line
 SCAN = 64  # values looked at together for rejection
 SIMD = 16  # redraws are padded to a multiple of the widest vector
 
@@ -43,28 +45,38 @@ NORMAL_AT = {types.float32: normal_float32_at, types.float64: normal_float64_at}
 
 
 # Where sampler or precision decides, Numba picks the code by type: these bodies are never run.
+def values_per_tile(sampler):
+    """Return how many values a tile has in the precision of a sampler."""
+
+
 def lane_values(sampler, w0, w1, w2, w3):
-    """Return the values that a sampler makes of a lane's four words."""
+    """Return the base values that a sampler makes of a lane's four words."""
 
 
-def put(tile, lane, values):
-    """Store the values of a lane into its tile."""
+def normal_at(sampler, place, w0, w1, w2, w3):
+    """Return the standard normal value at one place of a lane, in the precision of a sampler."""
 
 
-def normal_at(block, value, w0, w1, w2, w3):
-    """Return value number `value` of a lane, standard normal, in the precision of `block`."""
-
-
-def redraw(sampler, block, rejected, redrawn, first_tile, key):
-    """Replace the values of a block that its sampler rejects."""
-
-
-def scratch(sampler):
-    """Return the arrays that drawing needs: a block, and its rejected and redrawn values."""
+def put(tile, lane, values, sampler):
+    """Store the values of a lane into its tile, finished unless they may be rejected."""
 
 
 def rounded(value, out):
     """Return a value as the elements of `out` hold it."""
+
+
+def scratch(sampler, out):
+    """Return the arrays to draw in: a block like `out`, and what redrawing needs."""
+
+
+def draw(sampler, block, redraws, first_tile, key):
+    """Fill a block of whole tiles, the first of which is number `first_tile`."""
+
+
+@overload(values_per_tile)
+def _values_per_tile(sampler):
+    count = TILE_BYTES // numpy_support.as_dtype(sampler[0]).itemsize
+    return lambda sampler: count
 
 
 @overload(lane_values)
@@ -73,36 +85,10 @@ def _lane_values(sampler, w0, w1, w2, w3):
     return lambda sampler, w0, w1, w2, w3: values(w0, w1, w2, w3)
 
 
-@overload(put)
-def _put(tile, lane, values):
-    if len(values) == 4:
-
-        def four(tile, lane, values):
-            tile[lane], tile[lane + 32], tile[lane + 64], tile[lane + 96] = values
-
-        return four
-
-    def two(tile, lane, values):
-        tile[lane], tile[lane + 32] = values
-
-    return two
-
-
 @overload(normal_at)
-def _normal_at(block, value, w0, w1, w2, w3):
-    at = NORMAL_AT[block.dtype]
-    return lambda block, value, w0, w1, w2, w3: at(value, w0, w1, w2, w3)
-
-
-@overload(scratch)
-def _scratch(sampler):
-    dtype = numpy_support.as_dtype(sampler[0])
-    size = BLOCK_BYTES // dtype.itemsize
-
-    def implementation(sampler):
-        return np.empty(size, dtype), np.empty(size + SIMD, np.int64), np.empty(size + SIMD, dtype)
-
-    return implementation
+def _normal_at(sampler, place, w0, w1, w2, w3):
+    at = NORMAL_AT[sampler[0]]
+    return lambda sampler, place, w0, w1, w2, w3: at(place, w0, w1, w2, w3)
 
 
 @overload(rounded)
@@ -114,37 +100,111 @@ def _rounded(value, out):
     return lambda value, out: value
 
 
-@overload(redraw)
-def _redraw(sampler, block, rejected, redrawn, first_tile, key):
+@scalar
+def finished(value, sampler, out):
+    """Return a base value scaled, shifted, clamped and rounded to what `out` holds."""
+    value = scale_shift_clamp(value, sampler.scale, sampler.shift, sampler.low, sampler.high)
+    return rounded(value, out)
+
+
+@scalar
+def unfinished(value, sampler, out):
+    """Return a base value as it is."""
+    return value
+
+
+@overload(put)
+def _put(tile, lane, values, sampler):
+    last = unfinished if sampler.instance_class is TruncatedNormal else finished
+    if len(values) == 2:
+
+        def two(tile, lane, values, sampler):
+            tile[lane] = last(values[0], sampler, tile)
+            tile[lane + 32] = last(values[1], sampler, tile)
+
+        return two
+
+    def four(tile, lane, values, sampler):
+        tile[lane] = last(values[0], sampler, tile)
+        tile[lane + 32] = last(values[1], sampler, tile)
+        tile[lane + 64] = last(values[2], sampler, tile)
+        tile[lane + 96] = last(values[3], sampler, tile)
+
+    return four
+
+
+@overload(scratch)
+def _scratch(sampler, out):
+    precision = numpy_support.as_dtype(sampler[0])
+    size = BLOCK_TILES * TILE_BYTES // precision.itemsize
     if sampler.instance_class is not TruncatedNormal:
-        return lambda sampler, block, rejected, redrawn, first_tile, key: None
+        return lambda sampler, out: (np.empty(size, out.dtype), None)
 
-
-    def implementation(sampler, block, rejected, redrawn, first_tile, key):
-        k0, k1, stream = key
-        per_tile = TILE_BYTES // block.itemsize
-        count = find_rejected(block, rejected, sampler.lower, sampler.upper)
-        attempt = np.uint64(0)
-        while count > 0:
-            attempt += np.uint64(1)
-            padded = (count + SIMD - 1) // SIMD * SIMD
-            for i in range(count, padded):
-                rejected[i] = rejected[count - 1]
-            for i in range(padded):
-                element = rejected[i]
-                lane = np.uint64((first_tile + element // per_tile) * TILE_LANES + element % TILE_LANES)
-                words = lane_words(lane, attempt, stream, k0, k1)
-                redrawn[i] = normal_at(block, (element % per_tile) // TILE_LANES, *words)
-            left = 0
-            for i in range(count):
-                z = redrawn[i]
-                element = rejected[i]
-                block[element] = z
-                rejected[left] = element
-                left += (z < sampler.lower) | (z > sampler.upper)
-            count = left
+    def implementation(sampler, out):
+        base = np.empty(size, precision)
+        rejected = np.empty(size + SIMD, np.int64)
+        return np.empty(size, out.dtype), (base, rejected, np.empty(size + SIMD, precision))
 
     return implementation
+
+
+@overload(draw)
+def _draw(sampler, block, redraws, first_tile, key):
+    if sampler.instance_class is not TruncatedNormal:
+        return lambda sampler, block, redraws, first_tile, key: draw_tiles(
+            sampler, block, first_tile, key
+        )
+
+    def implementation(sampler, block, redraws, first_tile, key):
+        base, rejected, redrawn = redraws
+        base = base[: block.size]
+        draw_tiles(sampler, base, first_tile, key)
+        redraw(sampler, base, rejected, redrawn, first_tile, key)
+        for i in range(block.size):
+            block[i] = finished(base[i], sampler, block)
+
+    return implementation
+
+
+@scalar
+def draw_tiles(sampler, block, first_tile, key):
+    """Fill a block with the values of attempt 0."""
+    k0, k1, stream = key
+    per_tile = values_per_tile(sampler)
+    for start in range(0, block.size, per_tile):
+        tile = block[start : start + per_tile]
+        first_lane = np.uint64(first_tile + start // per_tile) * np.uint64(TILE_LANES)
+        for j in range(TILE_LANES):
+            words = lane_words(first_lane + np.uint64(j), np.uint64(0), stream, k0, k1)
+            put(tile, j, lane_values(sampler, *words), sampler)
+
+
+@scalar
+def redraw(sampler, base, rejected, redrawn, first_tile, key):
+    """Replace the values that the sampler rejects, all of a block's together at each attempt."""
+    k0, k1, stream = key
+    per_tile = values_per_tile(sampler)
+    count = find_rejected(base, rejected, sampler.lower, sampler.upper)
+    attempt = np.uint64(0)
+    while count > 0:
+        attempt += np.uint64(1)
+        padded = (count + SIMD - 1) // SIMD * SIMD
+        for i in range(count, padded):
+            rejected[i] = rejected[count - 1]
+        for i in range(padded):
+            tile, within = divmod(np.uint64(rejected[i]), np.uint64(per_tile))
+            place, lane = divmod(within, np.uint64(TILE_LANES))
+            lane += (np.uint64(first_tile) + tile) * np.uint64(TILE_LANES)
+            words = lane_words(lane, attempt, stream, k0, k1)
+            redrawn[i] = normal_at(sampler, place, *words)
+        left = 0
+        for i in range(count):
+            z = redrawn[i]
+            element = rejected[i]
+            base[element] = z
+            rejected[left] = element
+            left += (z < sampler.lower) | (z > sampler.upper)
+        count = left
 
 
 @intrinsic
@@ -194,44 +254,73 @@ def find_rejected(block, rejected, lower, upper):
     return count
 
 
-@scalar
-def draw_tiles(sampler, block, first_tile, key):
-    """Fill a block of whole tiles with the values of attempt 0."""
-    k0, k1, stream = key
-    per_tile = TILE_BYTES // block.itemsize
-    for start in range(0, block.size, per_tile):
-        tile = block[start : start + per_tile]
-        first_lane = np.uint64(first_tile + start // per_tile) * np.uint64(TILE_LANES)
-        for j in range(TILE_LANES):
-            words = lane_words(first_lane + np.uint64(j), np.uint64(0), stream, k0, k1)
-            put(tile, j, lane_values(sampler, *words))
+@intrinsic
+def stream_line(typingctx, out, source, start):
+    """Copy the cache line source[start :] to the same place of `out`, past the caches.
+
+    ``out[start]`` must be on a 64-byte boundary.
+    """
+
+    def codegen(context, builder, signature, args):
+        line = ir.VectorType(ir.IntType(8), LINE).as_pointer()
+
+        def at(array_type, array):
+            data = context.make_array(array_type)(context, builder, array).data
+            return builder.bitcast(builder.gep(data, [args[2]]), line)
+
+        to, origin = at(signature.args[0], args[0]), at(signature.args[1], args[1])
+        store = builder.store(builder.load(origin, align=1), to, align=LINE)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        return context.get_dummy_value()
+
+    return types.void(out, source, types.intp), codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Make streamed lines visible to other threads."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @scalar
-def fill_run(out, first, key, sampler, block, rejected, redrawn):
+def copy(out, source, streaming):
+    """Copy `source` to `out`, whole cache lines past the caches if `streaming`."""
+    size = out.size
+    begin = end = size
+    if streaming:
+        line = LINE // out.itemsize
+        begin = min(-(out.ctypes.data // out.itemsize) % line, size)
+        end = begin + (size - begin) // line * line
+        for i in range(begin, end, line):
+            stream_line(out, source, i)
+    for i in range(begin):
+        out[i] = source[i]
+    for i in range(end, size):
+        out[i] = source[i]
+
+
+@scalar
+def fill_run(out, first, key, sampler, streaming, work):
     """Fill `out` with the elements that follow each other from number `first`."""
-    per_tile = TILE_BYTES // block.itemsize
+    block, redraws = work
+    per_tile = values_per_tile(sampler)
     done = 0
     while done < out.size:
         first_tile, skip = divmod(first + done, per_tile)
         count = min(block.size - skip, out.size - done)
         tiles = block[: (skip + count + per_tile - 1) // per_tile * per_tile]
-        draw_tiles(sampler, tiles, first_tile, key)
-        redraw(sampler, tiles, rejected, redrawn, first_tile, key)
-        part = out[done : done + count]
-        values = tiles[skip : skip + count]
-        for i in range(count):
-            part[i] = rounded(
-                scale_shift_clamp(
-                    values[i], sampler.scale, sampler.shift, sampler.low, sampler.high
-                ),
-                out,
-            )
+        draw(sampler, tiles, redraws, first_tile, key)
+        copy(out[done : done + count], tiles[skip:], streaming)
         done += count
 
 
 @kernel
-def fill(out, first, key, sampler):
+def fill(out, first, key, sampler, streaming):
     """Fill a contiguous run.
 
     Parameters
@@ -244,13 +333,15 @@ def fill(out, first, key, sampler):
         Low and high word of the seed, and the stream.
     sampler : Uniform, Normal or TruncatedNormal
         float64 parameters for float64 output, float32 parameters for all others.
+    streaming : bool
+        Write past the caches: faster where the whole output is larger than they are.
     """
-    block, rejected, redrawn = scratch(sampler)
-    fill_run(out, first, key, sampler, block, rejected, redrawn)
+    fill_run(out, first, key, sampler, streaming, scratch(sampler, out))
+    fence()
 
 
 @kernel
-def fill_window(out, begin, base, shape, strides, run, key, sampler):
+def fill_window(out, begin, base, shape, strides, run, key, sampler, streaming):
     """Fill elements `begin` and following of a window, in the window's own C order.
 
     Parameters
@@ -265,10 +356,10 @@ def fill_window(out, begin, base, shape, strides, run, key, sampler):
         Outer axes of the window: lengths, and steps in elements of the full table.
     run : int
         Elements that follow each other in the full table: the window's inner axes.
-    key, sampler
+    key, sampler, streaming
         As in `fill`.
     """
-    block, rejected, redrawn = scratch(sampler)
+    work = scratch(sampler, out)
     done = 0
     while done < out.size:
         row, column = divmod(begin + done, run)
@@ -277,6 +368,6 @@ def fill_window(out, begin, base, shape, strides, run, key, sampler):
             row, index = divmod(row, shape[axis])
             first += index * strides[axis]
         count = min(run - column, out.size - done)
-        part = out[done : done + count]
-        fill_run(part, first, key, sampler, block, rejected, redrawn)
+        fill_run(out[done : done + count], first, key, sampler, streaming, work)
         done += count
+    fence()

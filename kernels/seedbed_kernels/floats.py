@@ -8,9 +8,7 @@ Names say the interval: ``closed`` and ``open`` for its lower, then its upper en
 """
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import scalar

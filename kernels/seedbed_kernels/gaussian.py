@@ -25,7 +25,6 @@ from .floats import (
     unit_float64_open_closed,
 )
 
-
 # Polynomials, lowest power first: -2 ln(1 + f) / f on sqrt(1/2) <= 1 + f <= sqrt(2), and
 # sin(pi t) / t and cos(pi t) in t * t on |t| <= 1/2.
 LOG_F32 = (
@@ -195,15 +194,15 @@ def normals_float64(w0, w1, w2, w3):
 
 
 @scalar
-def normal_float32_at(word, w0, w1, w2, w3):
-    """Return value number `word` of a lane; only its pair is transformed."""
-    first = word < 2
+def normal_float32_at(place, w0, w1, w2, w3):
+    """Return the value at a place (uint64) of a lane; only its pair is transformed."""
+    first = place < np.uint64(2)
     z0, z1 = box_muller_float32(w0 if first else w2, w1 if first else w3)
-    return z1 if word & 1 else z0
+    return z1 if place & np.uint64(1) else z0
 
 
 @scalar
-def normal_float64_at(word, w0, w1, w2, w3):
-    """Return value number `word` of a lane."""
+def normal_float64_at(place, w0, w1, w2, w3):
+    """Return the value at a place (uint64) of a lane."""
     z0, z1 = box_muller_float64(w0, w1, w2, w3)
-    return z1 if word else z0
+    return z1 if place else z0

@@ -51,7 +51,9 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
     if isinstance(dtype, np.dtype):
         found = dtype
     elif dtype in (bool, int, float, complex):
-        found = np.dtype({bool: "bool", int: "int64", float: "float32", complex: "complex64"}[dtype])
+        found = np.dtype(
+            {bool: "bool", int: "int64", float: "float32", complex: "complex64"}[dtype]
+        )
     elif isinstance(dtype, type):
         try:
             found = np.dtype(dtype)
