@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.extending
 
 
 def scalar(function: Callable[..., Any]) -> Any:
@@ -21,3 +22,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder for the cache can be written
         return numba.njit(nogil=True)(function)
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Define a function by the LLVM code that it stands for, on the CPU and in CUDA kernels."""
+    return numba.extending.intrinsic(function)

@@ -5,14 +5,16 @@ there too (truncated normal), and copied from there to the output. Only this las
 so it can go past the caches where the output is larger than they are.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numba.np import numpy_support
 
-from .compiling import kernel, scalar
+from .compiling import intrinsic, kernel, scalar
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
 from .gaussian import (
     normal_float32_at,
@@ -45,31 +47,31 @@ NORMAL_AT = {types.float32: normal_float32_at, types.float64: normal_float64_at}
 
 
 # Where sampler or precision decides, Numba picks the code by type: these bodies are never run.
-def values_per_tile(sampler):
+def values_per_tile(sampler) -> Any:
     """Return how many values a tile has in the precision of a sampler."""
 
 
-def lane_values(sampler, w0, w1, w2, w3):
+def lane_values(sampler, w0, w1, w2, w3) -> Any:
     """Return the base values that a sampler makes of a lane's four words."""
 
 
-def normal_at(sampler, place, w0, w1, w2, w3):
+def normal_at(sampler, place, w0, w1, w2, w3) -> Any:
     """Return the standard normal value at one place of a lane, in the precision of a sampler."""
 
 
-def put(tile, lane, values, sampler):
+def put(tile, lane, values, sampler) -> Any:
     """Store the values of a lane into its tile, finished unless they may be rejected."""
 
 
-def rounded(value, out):
+def rounded(value, out) -> Any:
     """Return a value as the elements of `out` hold it."""
 
 
-def scratch(sampler, out):
+def scratch(sampler, out) -> Any:
     """Return the arrays to draw in: a block like `out`, and what redrawing needs."""
 
 
-def draw(sampler, block, redraws, first_tile, key):
+def draw(sampler, block, redraws, first_tile, key) -> Any:
     """Fill a block of whole tiles, the first of which is number `first_tile`."""
 
 

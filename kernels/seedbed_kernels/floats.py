@@ -9,9 +9,8 @@ Names say the interval: ``closed`` and ``open`` for its lower, then its upper en
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
-from .compiling import scalar
+from .compiling import intrinsic, scalar
 
 F32 = np.float32
 F64 = np.float64

@@ -20,6 +20,7 @@ NAMES = (
 )
 _BY_NAME = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in NAMES}
 _SHORT = {dtype.str[1:]: dtype for dtype in _BY_NAME.values() if dtype.kind != "V"}
+_PYTHON = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
 _LONG = {"half": "float16", "single": "float32", "double": "float64", "float": "float32"}
 
 

@@ -128,10 +128,7 @@ def fill(
     size = shape if window is None else tuple(s.stop - s.start for s in bounds)
     if device not in (None, "cpu"):
         raise ValueError(f"{owner}: device must be 'cpu'; given {device!r}")
-    if out is None:
-        array = np.empty(size, dtype)
-    else:
-        array = check_out(out, size, dtype, owner)
+    array = np.empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
 
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)

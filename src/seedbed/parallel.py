@@ -19,22 +19,28 @@ def threads() -> int:
 
     ``NUMBA_NUM_THREADS`` sets it for a process and ``numba.set_num_threads`` for a thread of it.
     """
-    import numba
+    from numba import get_num_threads
+    from numba.np.ufunc.parallel import threading_layer
 
     try:
-        numba.threading_layer()
+        threading_layer()
     except ValueError:  # nobody has set a number yet; asking would start Numba's own threads
-        return numba.config.NUMBA_NUM_THREADS
-    return numba.get_num_threads()
+        return most_threads()
+    return get_num_threads()
+
+
+def most_threads() -> int:
+    """Return how many threads Numba may be set to."""
+    from numba.core import config
+
+    return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _executor() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            from numba import config
-
-            _pool = ThreadPoolExecutor(config.NUMBA_NUM_THREADS, thread_name_prefix="seedbed")
+            _pool = ThreadPoolExecutor(most_threads(), thread_name_prefix="seedbed")
         return _pool
 
 
