@@ -49,6 +49,8 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
     """
     if dtype is None:
         return _BY_NAME["float32"]
+    if type(dtype) is str and dtype in _BY_NAME:
+        return _BY_NAME[dtype]
     if isinstance(dtype, np.dtype):
         found = dtype
     elif dtype in (bool, int, float, complex):

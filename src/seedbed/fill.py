@@ -124,8 +124,8 @@ def fill(
         raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
     if isinstance(source, (Uniform, Normal, TruncatedNormal)) and dtype.name not in FLOATING:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
-    bounds = check_window(window, shape, owner)
-    size = shape if window is None else tuple(s.stop - s.start for s in bounds)
+    bounds = None if window is None else check_window(window, shape, owner)
+    size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
     if device not in (None, "cpu"):
         raise ValueError(f"{owner}: device must be 'cpu'; given {device!r}")
     array = np.empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
@@ -133,7 +133,7 @@ def fill(
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)
     elif isinstance(source, Computed):
-        array[...] = source.compute(bounds)
+        array[...] = source.compute(bounds or tuple(slice(0, length) for length in shape))
     else:
         assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
@@ -142,6 +142,8 @@ def fill(
 
 def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:
     """Return a shape as a tuple of non-negative ints."""
+    if type(shape) is tuple and all(type(size) is int and size >= 0 for size in shape):
+        return shape
     try:
         sizes = tuple(map(operator.index, shape))
     except TypeError:
@@ -151,10 +153,8 @@ def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:
     return sizes
 
 
-def check_window(window: Window | None, shape: tuple[int, ...], owner: str) -> Window:
+def check_window(window: Window, shape: tuple[int, ...], owner: str) -> Window:
     """Return a window with plain bounds: ``0 <= start <= stop <= size`` on each axis."""
-    if window is None:
-        return tuple([slice(0, size) for size in shape])
     given = f"given {window!r} for shape {shape}"
     if not isinstance(window, tuple) or not all(isinstance(part, slice) for part in window):
         raise TypeError(f"{owner}: window must be a tuple of slices; {given}")
@@ -198,7 +198,7 @@ def _kind(dtype: np.dtype) -> int:
 
 
 def _fill_constant(
-    value: Any, array: np.ndarray, shape: tuple[int, ...], bounds: Window, owner: str
+    value: Any, array: np.ndarray, shape: tuple[int, ...], bounds: Window | None, owner: str
 ) -> None:
     values = np.asarray(value)
     dtype = array.dtype
@@ -221,14 +221,14 @@ def _fill_constant(
         raise ValueError(
             f"{owner}: value of shape {values.shape} does not broadcast to shape {shape}"
         ) from None
-    array[...] = whole[bounds]
+    array[...] = whole if bounds is None else whole[bounds]
 
 
 def _fill_random(
     source: Uniform | Normal | TruncatedNormal,
     array: np.ndarray,
     shape: tuple[int, ...],
-    bounds: Window,
+    bounds: Window | None,
     stream: Stream,
     owner: str,
 ) -> None:
@@ -242,7 +242,7 @@ def _fill_random(
     if array.itemsize == 2:  # Numba knows neither format: their bits travel
         flat = flat.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
     streaming = flat.nbytes >= STREAMING_BYTES
-    base, lengths, strides, run = _runs(shape, bounds)
+    base, lengths, strides, run = _runs(shape, bounds) if bounds else (0, [], [], 0)
     if not lengths:
 
         def task(begin: int, end: int) -> None:

@@ -1,0 +1,79 @@
+"""Seeds: which stream of random numbers an initializer draws from."""
+
+import operator
+import secrets
+import threading
+from typing import Any, NamedTuple
+
+SEEDS = 2**64
+
+
+class Stream(NamedTuple):
+    """A stream of random numbers: the Philox key, and the fourth word of its counter."""
+
+    seed: int
+    draw: int = 0
+
+
+class SeedGenerator:
+    """Seeds that advance: each draw takes the next stream of one seed.
+
+    Parameters
+    ----------
+    seed : int, optional
+        In [0, 2**64). Drawn from the operating system by default.
+
+    Examples
+    --------
+    >>> generator = SeedGenerator(7)
+    >>> generator.next(), generator.next()
+    (Stream(seed=7, draw=1), Stream(seed=7, draw=2))
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        checked = check_seed(seed, "SeedGenerator")
+        if isinstance(checked, SeedGenerator):
+            raise TypeError(f"SeedGenerator: seed must be an integer or None; given {seed!r}")
+        self._initial = checked
+        self.seed = random_seed() if checked is None else checked
+        self._draws = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> Stream:
+        """Return the next stream; draws are numbered from 1."""
+        with self._lock:
+            self._draws += 1
+            return Stream(self.seed, self._draws)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs for a generator that starts anew."""
+        return {"seed": self._initial}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SeedGenerator":
+        """Return a generator from the result of `get_config`."""
+        return cls(**config)
+
+
+Seed = int | SeedGenerator | None
+
+
+def check_seed(seed: Any, owner: str) -> Seed:
+    """Return a seed as None, an int in [0, 2**64), or a SeedGenerator."""
+    if seed is None or isinstance(seed, SeedGenerator):
+        return seed
+    allowed = "an integer in [0, 2**64), None or a SeedGenerator"
+    try:
+        if isinstance(seed, bool):
+            raise TypeError
+        number = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"{owner}: seed must be {allowed}; given {seed!r}") from None
+    if not 0 <= number < SEEDS:
+        raise ValueError(f"{owner}: seed must be {allowed}; given {seed!r}")
+    return number
+
+
+def random_seed() -> int:
+    """Return a seed from the operating system, in [0, 2**64)."""
+    return secrets.randbits(64)
