@@ -1,8 +1,8 @@
 """Fills on the CPU: runs of a table, for one sampler and one dtype at a time.
 
-A run is drawn block by block: whole tiles into a scratch block that stays in the L1 cache, redraws
-there too (truncated normal), and copied from there to the output. Only this last step meets memory,
-so it can go past the caches where the output is larger than they are.
+Whole tiles are drawn straight into the output; where a run begins or ends inside a tile, the tile
+is drawn beside it and the part that belongs to the run is copied. A truncated normal is drawn block
+by block into scratch that stays in the cache, where values are redrawn before they are finished.
 """
 
 from typing import Any
@@ -31,7 +31,6 @@ REVISION = 1  # raise when a scalar changes: Numba's cache looks at this file on
 TILE_BYTES = 512  # of scratch: 32 lanes of four words
 TILE_LANES = 32
 BLOCK_TILES = 32
-LINE = 64  # bytes of a cache line
 SCAN = 64  # values looked at together for rejection
 SIMD = 16  # redraws are padded to a multiple of the widest vector
 
@@ -68,7 +67,7 @@ def rounded(value, out) -> Any:
 
 
 def scratch(sampler, out) -> Any:
-    """Return the arrays to draw in: a block like `out`, and what redrawing needs."""
+    """Return what drawing needs: a tile like `out`, and for redraws a block and two lists."""
 
 
 def draw(sampler, block, redraws, first_tile, key) -> Any:
@@ -138,14 +137,16 @@ def _put(tile, lane, values, sampler):
 @overload(scratch)
 def _scratch(sampler, out):
     precision = numpy_support.as_dtype(sampler[0])
-    size = BLOCK_TILES * TILE_BYTES // precision.itemsize
+    per_tile = TILE_BYTES // precision.itemsize
+    size = BLOCK_TILES * per_tile
     if sampler.instance_class is not TruncatedNormal:
-        return lambda sampler, out: (np.empty(size, out.dtype), None)
+        return lambda sampler, out: (np.empty(per_tile, out.dtype), None)
 
     def implementation(sampler, out):
         base = np.empty(size, precision)
         rejected = np.empty(size + SIMD, np.int64)
-        return np.empty(size, out.dtype), (base, rejected, np.empty(size + SIMD, precision))
+        redrawn = np.empty(size + SIMD, precision)
+        return np.empty(per_tile, out.dtype), (base, rejected, redrawn)
 
     return implementation
 
@@ -256,73 +257,27 @@ def find_rejected(block, rejected, lower, upper):
     return count
 
 
-@intrinsic
-def stream_line(typingctx, out, source, start):
-    """Copy the cache line source[start :] to the same place of `out`, past the caches.
-
-    ``out[start]`` must be on a 64-byte boundary.
-    """
-
-    def codegen(context, builder, signature, args):
-        line = ir.VectorType(ir.IntType(8), LINE).as_pointer()
-
-        def at(array_type, array):
-            data = context.make_array(array_type)(context, builder, array).data
-            return builder.bitcast(builder.gep(data, [args[2]]), line)
-
-        to, origin = at(signature.args[0], args[0]), at(signature.args[1], args[1])
-        store = builder.store(builder.load(origin, align=1), to, align=LINE)
-        store.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
-        return context.get_dummy_value()
-
-    return types.void(out, source, types.intp), codegen
-
-
-@intrinsic
-def fence(typingctx):
-    """Make streamed lines visible to other threads."""
-
-    def codegen(context, builder, signature, args):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
 @scalar
-def copy(out, source, streaming):
-    """Copy `source` to `out`, whole cache lines past the caches if `streaming`."""
-    size = out.size
-    begin = end = size
-    if streaming:
-        line = LINE // out.itemsize
-        begin = min(-(out.ctypes.data // out.itemsize) % line, size)
-        end = begin + (size - begin) // line * line
-        for i in range(begin, end, line):
-            stream_line(out, source, i)
-    for i in range(begin):
-        out[i] = source[i]
-    for i in range(end, size):
-        out[i] = source[i]
-
-
-@scalar
-def fill_run(out, first, key, sampler, streaming, work):
+def fill_run(out, first, key, sampler, work):
     """Fill `out` with the elements that follow each other from number `first`."""
-    block, redraws = work
+    one_tile, redraws = work
     per_tile = values_per_tile(sampler)
     done = 0
     while done < out.size:
-        first_tile, skip = divmod(first + done, per_tile)
-        count = min(block.size - skip, out.size - done)
-        tiles = block[: (skip + count + per_tile - 1) // per_tile * per_tile]
-        draw(sampler, tiles, redraws, first_tile, key)
-        copy(out[done : done + count], tiles[skip:], streaming)
+        tile, skip = divmod(first + done, per_tile)
+        left = out.size - done
+        if skip == 0 and left >= per_tile:
+            count = min(BLOCK_TILES, left // per_tile) * per_tile
+            draw(sampler, out[done : done + count], redraws, tile, key)
+        else:
+            count = min(per_tile - skip, left)
+            draw(sampler, one_tile, redraws, tile, key)
+            out[done : done + count] = one_tile[skip : skip + count]
         done += count
 
 
 @kernel
-def fill(out, first, key, sampler, streaming):
+def fill(out, first, key, sampler):
     """Fill a contiguous run.
 
     Parameters
@@ -335,15 +290,12 @@ def fill(out, first, key, sampler, streaming):
         Low and high word of the seed, and the stream.
     sampler : Uniform, Normal or TruncatedNormal
         float64 parameters for float64 output, float32 parameters for all others.
-    streaming : bool
-        Write past the caches: faster where the whole output is larger than they are.
     """
-    fill_run(out, first, key, sampler, streaming, scratch(sampler, out))
-    fence()
+    fill_run(out, first, key, sampler, scratch(sampler, out))
 
 
 @kernel
-def fill_window(out, begin, base, shape, strides, run, key, sampler, streaming):
+def fill_window(out, begin, base, shape, strides, run, key, sampler):
     """Fill elements `begin` and following of a window, in the window's own C order.
 
     Parameters
@@ -358,7 +310,7 @@ def fill_window(out, begin, base, shape, strides, run, key, sampler, streaming):
         Outer axes of the window: lengths, and steps in elements of the full table.
     run : int
         Elements that follow each other in the full table: the window's inner axes.
-    key, sampler, streaming
+    key, sampler
         As in `fill`.
     """
     work = scratch(sampler, out)
@@ -370,6 +322,5 @@ def fill_window(out, begin, base, shape, strides, run, key, sampler, streaming):
             row, index = divmod(row, shape[axis])
             first += index * strides[axis]
         count = min(run - column, out.size - done)
-        fill_run(out[done : done + count], first, key, sampler, streaming, work)
+        fill_run(out[done : done + count], first, key, sampler, work)
         done += count
-    fence()

@@ -24,7 +24,6 @@ from .dtypes import (
 from .seeds import Stream
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
-STREAMING_BYTES = 1 << 26  # arrays from this size on, larger than caches, are written past them
 MAX_BYTES = 2**63
 TRUNCATION = 2.0  # a truncated normal keeps what lies within two stddev of the mean
 
@@ -241,18 +240,17 @@ def _fill_random(
     flat = array.reshape(-1)
     if array.itemsize == 2:  # Numba knows neither format: their bits travel
         flat = flat.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
-    streaming = flat.nbytes >= STREAMING_BYTES
     base, lengths, strides, run = _runs(shape, bounds) if bounds else (0, [], [], 0)
     if not lengths:
 
         def task(begin: int, end: int) -> None:
-            fills_cpu.fill(flat[begin:end], base + begin, key, sampler, streaming)
+            fills_cpu.fill(flat[begin:end], base + begin, key, sampler)
     else:
         outer, steps = np.array(lengths, np.int64), np.array(strides, np.int64)
 
         def task(begin: int, end: int) -> None:
             part = flat[begin:end]
-            fills_cpu.fill_window(part, begin, base, outer, steps, run, key, sampler, streaming)
+            fills_cpu.fill_window(part, begin, base, outer, steps, run, key, sampler)
 
     parallel.run(task, flat.size, GRAIN)
 
