@@ -144,7 +144,7 @@ def box_muller_float32(radius_word, angle_word):
     u = unit_float32_open_closed(radius_word)
     t = half_turn_float32_closed_open(angle_word)
     y = t * t
-    radius = np.sqrt(minus_two_log_float32(u))
+    radius = math.sqrt(minus_two_log_float32(u))
     sign = np.int32(angle_word) & SIGN_F32
     cosine = bits_float32(np.int32(float32_bits(polynomial(COS_F32, y)) ^ sign))
     return radius * cosine, radius * (t * polynomial(SIN_F32, y))
@@ -156,7 +156,7 @@ def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
     u = unit_float64_open_closed(radius_high, radius_low)
     t = half_turn_float64_closed_open(angle_high, angle_low)
     y = t * t
-    radius = np.sqrt(minus_two_log_float64(u))
+    radius = math.sqrt(minus_two_log_float64(u))
     sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64
     cosine = float64_bits(polynomial(COS_F64, y)) ^ sign
     return radius * bits_float64(cosine), radius * (t * polynomial(SIN_F64, y))
