@@ -1,0 +1,248 @@
+"""All timings in one go: ``python -m benchmarks.report [--quick]``.
+
+Writes benchmarks/results/report.md and its plots. Libraries that are not installed are left out,
+and named so.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cpuinfo
+import matplotlib
+
+import seedbed
+from seedbed import bench, parallel
+from seedbed_kernels import STREAM_VERSION
+
+from .contenders import DISTRIBUTIONS, DTYPES, LIBRARIES, contender
+from .fills import latencies, latency_table
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "numba", "scipy", "torch", "jax", "tensorflow", "keras")
+COLOURS = dict(zip(LIBRARIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+
+Rates = dict[tuple[str, str, str], float]  # distribution, dtype, library -> values a second
+
+
+def rates(size: int, repeats: int, dtypes: tuple[str, ...] = DTYPES) -> Rates:
+    """Time every library on every distribution and dtype, the libraries in turn."""
+    found: Rates = {}
+    for distribution in DISTRIBUTIONS:
+        for dtype in dtypes:
+            calls = {name: contender(name, distribution, dtype, size) for name in LIBRARIES}
+            seconds = bench.medians({n: call for n, call in calls.items() if call}, repeats)
+            found |= {(distribution, dtype, name): size / s for name, s in seconds.items()}
+            print(distribution, dtype, {name: f"{size / s:.3g}" for name, s in seconds.items()})
+    return found
+
+
+def rates_table(found: Rates) -> str:
+    """Return rates as a Markdown table in 10⁹ values/s."""
+    lines = [
+        "| distribution | dtype | " + " | ".join(LIBRARIES) + " | Seedbed × NumPy | × best other |",
+        "|---|---|" + "--:|" * (len(LIBRARIES) + 2),
+    ]
+    for distribution in DISTRIBUTIONS:
+        for dtype in DTYPES:
+            row = {name: found.get((distribution, dtype, name)) for name in LIBRARIES}
+            cells = [f"{rate / 1e9:.3f}" if rate else "" for rate in row.values()]
+            ours = row["seedbed"] or 0.0
+            others = [
+                rate for name, rate in row.items() if rate and name not in ("fill", "seedbed")
+            ]
+            numpy = f"{ours / row['numpy']:.1f}" if row["numpy"] else ""
+            best = f"{ours / max(others):.1f}" if max(others) else ""
+            lines.append(f"| {distribution} | {dtype} | {' | '.join(cells)} | {numpy} | {best} |")
+    return "\n".join(lines)
+
+
+def targets(found: Rates) -> str:
+    """Return the ratios between Seedbed's own rates that the project aims at, beside the aims."""
+
+    def rate(distribution: str, dtype: str = "float32", library: str = "seedbed") -> float:
+        return found[distribution, dtype, library]
+
+    rows = [
+        ("uniform / fill", rate("uniform") / rate("uniform", library="fill"), 0.55),
+        ("normal / uniform", rate("normal") / rate("uniform"), 0.6),
+        ("truncated normal / normal", rate("truncated normal") / rate("normal"), 0.7),
+    ]
+    for distribution in DISTRIBUTIONS:
+        for dtype, aim in (("float64", 0.45), ("bfloat16", 0.85), ("float16", 0.85)):
+            ratio = rate(distribution, dtype) / rate(distribution)
+            rows.append((f"{distribution}: {dtype} / float32", ratio, aim))
+    lines = ["| ratio | measured | aim | |", "|---|--:|--:|---|"]
+    for name, value, aim in rows:
+        lines.append(f"| {name} | {value:.2f} | {aim} | {'' if value >= aim else 'missed'} |")
+    return "\n".join(lines)
+
+
+def plot_bars(found: Rates, path: Path) -> None:
+    """Draw float32 rates of all libraries side by side."""
+    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    names = [name for name in LIBRARIES if any(key[2] == name for key in found)]
+    width = 0.8 / len(names)
+    for i, name in enumerate(names):
+        heights = [found.get((kind, "float32", name), 0.0) / 1e9 for kind in DISTRIBUTIONS]
+        places = [x + (i - (len(names) - 1) / 2) * width for x in range(len(DISTRIBUTIONS))]
+        bars = axes.bar(places, heights, width, label=name, color=COLOURS[name])
+        axes.bar_label(bars, [f"{h:.2f}" if h else "" for h in heights], fontsize=7)
+    axes.set_xticks(range(len(DISTRIBUTIONS)), DISTRIBUTIONS)
+    axes.set_yscale("log")
+    axes.set_ylabel("10⁹ float32 values/s")
+    axes.legend(ncols=4, fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def plot_sizes(largest: int, path: Path) -> None:
+    """Draw values/s of Seedbed and NumPy over the size of the array."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    sizes = [10**power for power in range(2, 10) if 10**power <= largest]
+    for distribution, style in zip(DISTRIBUTIONS, ("-", "--", ":"), strict=True):
+        for name in ("seedbed", "numpy"):
+            points = []
+            for size in sizes:
+                call = contender(name, distribution, "float32", size)
+                assert call is not None
+                call()
+                loops = max(1, 10**6 // size)
+                times = []
+                for _ in range(3):
+                    start = time.perf_counter()
+                    for _ in range(loops):
+                        call()
+                    times.append((time.perf_counter() - start) / loops)
+                points.append(size / statistics.median(times) / 1e9)
+            axes.plot(sizes, points, style, color=COLOURS[name], label=f"{name} {distribution}")
+    axes.set(xscale="log", yscale="log", xlabel="float32 values", ylabel="10⁹ values/s")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+THREADS = """
+import json, sys
+from benchmarks import contenders
+from seedbed import bench
+size = int(sys.argv[1])
+calls = {d: contenders.contender("seedbed", d, "float32", size) for d in contenders.DISTRIBUTIONS}
+print(json.dumps({name: size / s for name, s in bench.medians(calls, 5).items()}))
+"""
+
+
+def plot_threads(size: int, path: Path) -> None:
+    """Draw Seedbed's values/s over the number of threads, each in a process of its own."""
+    figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
+    counts = sorted({1, 2, parallel.threads(), *range(4, parallel.threads(), 4)})
+    counts = [count for count in counts if count <= parallel.threads()]
+    found: dict[str, list[float]] = {name: [] for name in DISTRIBUTIONS}
+    for count in counts:
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, str(size)],
+            env={**os.environ, "NUMBA_NUM_THREADS": str(count)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        for name, rate in json.loads(done.stdout).items():
+            found[name].append(rate / 1e9)
+    for name, points in found.items():
+        axes.plot(counts, points, "o-", label=name)
+    axes.set(xlabel="threads", ylabel="10⁹ float32 values/s", xticks=counts, ylim=0)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def plot_latencies(seconds: dict[str, float], path: Path) -> None:
+    """Draw how long the first value takes."""
+    figure, axes = plt.subplots(figsize=(6, 2.5), layout="constrained")
+    bars = axes.barh(list(seconds), [value * 1e3 for value in seconds.values()])
+    axes.bar_label(bars, [f"{value * 1e3:.3g} ms" for value in seconds.values()], padding=3)
+    axes.set(xscale="log", xlabel="ms")
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def environment() -> str:
+    """Say what was measured, on what, when."""
+    info: dict[str, Any] = cpuinfo.get_cpu_info()
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    features = [name for name in ("avx512f", "avx2") if name in info.get("flags", ())]
+    return (
+        f"{datetime.date.today()}: Seedbed {seedbed.__version__}, stream version {STREAM_VERSION}; "
+        f"{info.get('brand_raw', 'unknown CPU')} ({', '.join(features)}), "
+        f"{parallel.threads()} threads, {platform.system()}, Python {platform.python_version()}; "
+        f"{', '.join(versions)}."
+    )
+
+
+def main() -> None:
+    """Measure, draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the report")
+    quick = parser.parse_args().quick
+    size = 10**6 if quick else 10**8
+    RESULTS.mkdir(exist_ok=True)
+
+    first = latencies()
+    found = rates(size, 3 if quick else 5)
+    plot_bars(found, RESULTS / "libraries.png")
+    plot_sizes(10**6 if quick else 10**9, RESULTS / "sizes.png")
+    plot_threads(size, RESULTS / "threads.png")
+    plot_latencies(first, RESULTS / "latency.png")
+    (RESULTS / "report.md").write_text(
+        f"""# Timings
+
+{environment()}
+
+Medians of one run, contenders in turn, in 10⁹ values/s, {size:.0e} values a call. `fill` is
+`ndarray.fill` on the same threads; NumPy runs one Generator a thread. Seedbed, NumPy and PyTorch
+fill an existing array; the others cannot.
+
+{rates_table(found)}
+
+![float32 rates by library](libraries.png)
+
+## Aims
+
+{targets(found)}
+
+## Time to the first value
+
+{latency_table(first)}
+
+![time to the first value](latency.png)
+
+## Over size and threads
+
+![values/s over size](sizes.png)
+![values/s over threads](threads.png)
+"""
+    )
+    print(RESULTS / "report.md")
+
+
+if __name__ == "__main__":
+    main()
