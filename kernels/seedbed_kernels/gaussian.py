@@ -5,10 +5,12 @@ the same bits. Largest errors over all inputs are stated with each and checked b
 """
 
 import math
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
-from .compiling import scalar
+from .compiling import intrinsic, scalar
 from .floats import (
     F32,
     F64,
@@ -25,9 +27,30 @@ from .floats import (
     unit_float64_open_closed,
 )
 
-# Polynomials, lowest power first: -2 ln(1 + f) / f on sqrt(1/2) <= 1 + f <= sqrt(2), and
+
+def polynomial(*coefficients: np.floating) -> Any:
+    """Return a function for a polynomial, lowest power first, by Horner's rule with fma.
+
+    It is written out in LLVM code: a loop over the coefficients is unrolled on some targets only.
+    """
+
+    @intrinsic
+    def value(typingctx, x):
+        def codegen(context, builder, signature, args):
+            constants = [ir.Constant(args[0].type, float(c)) for c in coefficients]
+            result = constants[-1]
+            for constant in reversed(constants[:-1]):
+                result = builder.fma(result, args[0], constant)
+            return result
+
+        return x(x), codegen
+
+    return value
+
+
+# Minimax polynomials: -2 ln(1 + f) / f on sqrt(1/2) <= 1 + f <= sqrt(2), and
 # sin(pi t) / t and cos(pi t) in t * t on |t| <= 1/2.
-LOG_F32 = (
+log_ratio_float32 = polynomial(
     F32(-2.0),
     F32(0.99999976),
     F32(-0.66668373),
@@ -38,14 +61,14 @@ LOG_F32 = (
     F32(0.28733477),
     F32(-0.17444193),
 )
-SIN_F32 = (
+sin_ratio_float32 = polynomial(
     F32(3.1415927),
     F32(-5.16771),
     F32(2.5500698),
     F32(-0.5982421),
     F32(0.07756039),
 )
-COS_F32 = (
+cos_pi_float32 = polynomial(
     F32(1.0),
     F32(-4.934802),
     F32(4.058709),
@@ -53,7 +76,7 @@ COS_F32 = (
     F32(0.23493756),
     F32(-0.024396716),
 )
-LOG_F64 = (
+log_ratio_float64 = polynomial(
     F64(-2.0),
     F64(0.9999999999999685),
     F64(-0.6666666666666242),
@@ -74,7 +97,7 @@ LOG_F64 = (
     F64(0.13387285812734387),
     F64(-0.06138270581701537),
 )
-SIN_F64 = (
+sin_ratio_float64 = polynomial(
     F64(3.141592653589793),
     F64(-5.167712780049969),
     F64(2.550164039877294),
@@ -85,7 +108,7 @@ SIN_F64 = (
     F64(-2.1903185420805378e-05),
     F64(7.69472732830679e-07),
 )
-COS_F64 = (
+cos_pi_float64 = polynomial(
     F64(1.0),
     F64(-4.934802200544676),
     F64(4.058712126416498),
@@ -109,21 +132,12 @@ MANTISSA_F64 = np.int64(52)
 
 
 @scalar
-def polynomial(coefficients, x):
-    """Return the value at `x` by Horner's rule."""
-    value = coefficients[len(coefficients) - 1]
-    for i in range(len(coefficients) - 2, -1, -1):
-        value = fma(value, x, coefficients[i])
-    return value
-
-
-@scalar
 def minus_two_log_float32(u):
     """Return -2 ln(u) for u in (0, 1]."""
     bits = float32_bits(u)
     exponent = np.int32((bits - SQRT_HALF_BITS_F32) >> MANTISSA_F32)
     f = bits_float32(np.int32(bits - (exponent << MANTISSA_F32))) - ONE_F32
-    return fma(F32(exponent), MINUS_2_LN_2_F32, f * polynomial(LOG_F32, f))
+    return fma(F32(exponent), MINUS_2_LN_2_F32, f * log_ratio_float32(f))
 
 
 @scalar
@@ -132,7 +146,7 @@ def minus_two_log_float64(u):
     bits = float64_bits(u)
     exponent = (bits - SQRT_HALF_BITS_F64) >> MANTISSA_F64
     f = bits_float64(bits - (exponent << MANTISSA_F64)) - ONE_F64
-    return fma(F64(exponent), MINUS_2_LN_2_F64, f * polynomial(LOG_F64, f))
+    return fma(F64(exponent), MINUS_2_LN_2_F64, f * log_ratio_float64(f))
 
 
 @scalar
@@ -146,8 +160,8 @@ def box_muller_float32(radius_word, angle_word):
     y = t * t
     radius = math.sqrt(minus_two_log_float32(u))
     sign = np.int32(angle_word) & SIGN_F32
-    cosine = bits_float32(np.int32(float32_bits(polynomial(COS_F32, y)) ^ sign))
-    return radius * cosine, radius * (t * polynomial(SIN_F32, y))
+    cosine = bits_float32(np.int32(float32_bits(cos_pi_float32(y)) ^ sign))
+    return radius * cosine, radius * (t * sin_ratio_float32(y))
 
 
 @scalar
@@ -158,8 +172,8 @@ def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
     y = t * t
     radius = math.sqrt(minus_two_log_float64(u))
     sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64
-    cosine = float64_bits(polynomial(COS_F64, y)) ^ sign
-    return radius * bits_float64(cosine), radius * (t * polynomial(SIN_F64, y))
+    cosine = float64_bits(cos_pi_float64(y)) ^ sign
+    return radius * bits_float64(cosine), radius * (t * sin_ratio_float64(y))
 
 
 @scalar
