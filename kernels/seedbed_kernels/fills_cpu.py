@@ -272,7 +272,8 @@ def fill_run(out, first, key, sampler, work):
         else:
             count = min(per_tile - skip, left)
             draw(sampler, one_tile, redraws, tile, key)
-            out[done : done + count] = one_tile[skip : skip + count]
+            for i in range(count):  # a slice assignment would take seconds to compile
+                out[done + i] = one_tile[skip + i]
         done += count
 
 
