@@ -119,15 +119,15 @@ cos_pi_float64 = polynomial(
     F64(-0.00010456658087273931),
     F64(4.149591867063527e-06),
 )
-MINUS_2_LN_2_F32 = F32(-2.0 * math.log(2.0))
+MINUS_2_LN_2_F32 = F32(-2.0 * math.log(2.0) * 2.0**-23)  # for an exponent times 2**23
 MINUS_2_LN_2_F64 = F64(-2.0 * math.log(2.0))
 ONE_F32 = F32(1.0)
 ONE_F64 = F64(1.0)
 SQRT_HALF_BITS_F32 = np.int32(0x3F3504F3)
 SQRT_HALF_BITS_F64 = np.int64(0x3FE6A09E667F3BCD)
+EXPONENT_F32 = np.int32(-(2**23))  # and the sign
 SIGN_F32 = np.int32(-(2**31))
 SIGN_F64 = np.int64(-(2**63))
-MANTISSA_F32 = np.int32(23)
 MANTISSA_F64 = np.int64(52)
 
 
@@ -135,8 +135,8 @@ MANTISSA_F64 = np.int64(52)
 def minus_two_log_float32(u):
     """Return -2 ln(u) for u in (0, 1]."""
     bits = float32_bits(u)
-    exponent = np.int32((bits - SQRT_HALF_BITS_F32) >> MANTISSA_F32)
-    f = bits_float32(np.int32(bits - (exponent << MANTISSA_F32))) - ONE_F32
+    exponent = np.int32(np.int32(bits - SQRT_HALF_BITS_F32) & EXPONENT_F32)  # times 2**23
+    f = bits_float32(np.int32(bits - exponent)) - ONE_F32
     return fma(F32(exponent), MINUS_2_LN_2_F32, f * log_ratio_float32(f))
 
 
