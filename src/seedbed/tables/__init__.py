@@ -1,0 +1,29 @@
+"""Tables on disk: written in bounded memory, alone or in parts, resumed after a fault, verified.
+
+`write` is all it takes for one table; `write_plan` writes many.
+"""
+
+from .advice import ScaleWarning
+from .atomic import OutputError
+from .contents import describe
+from .finish import finish
+from .plan import named_seed, read_plan, write_plan
+from .read import Tensor, tensors
+from .verify import Report, verify
+from .write import Summary, write
+
+__all__ = [
+    "OutputError",
+    "Report",
+    "ScaleWarning",
+    "Summary",
+    "Tensor",
+    "describe",
+    "finish",
+    "named_seed",
+    "read_plan",
+    "tensors",
+    "verify",
+    "write",
+    "write_plan",
+]

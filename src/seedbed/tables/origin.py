@@ -1,0 +1,34 @@
+"""Which code makes the values."""
+
+import functools
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import seedbed_kernels
+from seedbed_kernels import STREAM_VERSION
+
+__all__ = ["STREAM_VERSION", "stream_hash", "version"]
+
+
+@functools.cache
+def version() -> str:
+    """Return the version of the installed package."""
+    return importlib.metadata.version("seedbed")
+
+
+@functools.cache
+def stream_hash() -> str:
+    """Return a SHA-256 of all source that values depend on.
+
+    A run that was interrupted goes on only with the very code that began it, changes that the
+    stream version should have told of included.
+    """
+    package = Path(__file__).parents[1]
+    folders = (Path(seedbed_kernels.__file__).parent, package / "initializers")
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    sources += [package / "fill.py", package / "dtypes.py", package / "seeds.py"]
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

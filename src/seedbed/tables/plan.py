@@ -1,0 +1,147 @@
+"""Many tables from one plan: a TOML file with a master seed and the tables by name.
+
+seed = 7                              # master seed
+dtype = "bfloat16"                    # any key of a table may stand here, for all of them
+file = "embeddings.safetensors"
+
+[[table]]
+name = "user"
+shape = [1_000_000, 64]
+initializer = "truncated_normal"
+arguments = { stddev = 0.02 }
+
+[[table]]
+name = "item"
+shape = [250_000, 64]
+initializer = "glorot_uniform"
+file = "items.safetensors"            # tables of one file are written together
+seed = 3                              # instead of the one derived from the name
+shards = 4                            # the file is a folder of so many
+"""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..seeds import SEEDS, check_seed
+from .checks import begin, check_space
+from .finish import is_finished
+from .output import Output, check_part, output_at
+from .table import Table, initializer, table
+from .write import Summary, write_output
+
+DEFAULTS = ("initializer", "arguments", "dtype", "file", "shards")
+KEYS = ("name", "shape", "seed", *DEFAULTS)
+
+
+def named_seed(master: int, name: str) -> int:
+    r"""Return the seed of a table of that name under a master seed.
+
+    The first 8 bytes, as a little-endian integer, of the SHA-256 of: the 15 bytes
+    ``seedbed.tables\0``, the master seed as 8 little-endian bytes, the name in UTF-8. So a table's
+    values depend on its own name and on no other table.
+
+    Parameters
+    ----------
+    master : int
+        In [0, 2**64).
+    name : str
+        Any text.
+
+    Returns
+    -------
+    int
+        In [0, 2**64).
+
+    Examples
+    --------
+    >>> named_seed(7, "user")
+    0
+    """
+    if not 0 <= master < SEEDS:
+        raise ValueError(f"named_seed: master must be in [0, 2**64); given {master}")
+    text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+
+
+def read_plan(path: str | os.PathLike[str]) -> list[Output]:
+    """Return the outputs that a plan asks for; their files are relative to the plan's folder.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is not as the head of this module says; the message names the table.
+    """
+    path = Path(path)
+    try:
+        plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TOML file: {error}") from None
+    entries = plan.pop("table", [])
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path}: has no [[table]]")
+    _check_keys(plan, ("seed", *DEFAULTS), f"{path}")
+    master = check_seed(plan.get("seed"), f"{path}")
+    if not isinstance(master, int):
+        raise ValueError(f"{path}: has no seed")
+    files: dict[str, tuple[list[Table], int | None]] = {}
+    for number, entry in enumerate(entries, 1):
+        owner = f"{path}: table {entry.get('name', number)}"
+        _check_keys(entry, KEYS, owner)
+        defaults = {key: plan[key] for key in DEFAULTS if key in plan}
+        merged = {**defaults, **entry}
+        for key in ("name", "shape", "initializer", "file"):
+            if key not in merged:
+                raise ValueError(f"{owner}: has no {key}")
+        tables, shards = files.setdefault(merged["file"], ([], merged.get("shards")))
+        if merged.get("shards") != shards:
+            raise ValueError(f"{owner}: shards must be equal for all tables of {merged['file']}")
+        tables.append(_table(merged, master, owner))
+    return [
+        output_at(path.parent / name, tables, shards) for name, (tables, shards) in files.items()
+    ]
+
+
+def _table(entry: dict[str, Any], master: int, owner: str) -> Table:
+    name, kind, seed = entry["name"], entry["initializer"], entry.get("seed")
+    arguments = entry.get("arguments", {})
+    if not isinstance(arguments, dict):
+        raise TypeError(f"{owner}: arguments must be a table of names; given {arguments!r}")
+    if not isinstance(name, str):
+        raise TypeError(f"{owner}: name must be a string; given {name!r}")
+    init = initializer(kind, arguments, seed, owner, default_seed=named_seed(master, name))
+    return table(init, entry["shape"], entry.get("dtype"), name=name, owner=owner)
+
+
+def _check_keys(found: dict[str, Any], allowed: tuple[str, ...], owner: str) -> None:
+    for key in found:
+        if key not in allowed:
+            raise ValueError(f"{owner}: unknown key {key!r}; allowed: {', '.join(allowed)}")
+
+
+def write_plan(
+    path: str | os.PathLike[str],
+    *,
+    part: tuple[int, int] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> Iterator[Summary]:
+    """Write all that a plan asks for, and yield a summary of each output.
+
+    Parameters are those of `write`. All outputs are checked before the first is written.
+    """
+    outputs = read_plan(path)
+    begun = []
+    for output in outputs:
+        this = check_part(part, output)
+        if not (resume and is_finished(output)):
+            begun.append((output, begin(output, this, resume=resume, force=force)))
+    check_space(begun)
+    for output in outputs:
+        yield write_output(output, part=part, resume=resume, force=force, progress=progress)

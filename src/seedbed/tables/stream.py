@@ -1,0 +1,106 @@
+"""Chunks made on all threads while earlier ones go to the disk.
+
+Plain writes rather than a memory map: several times as fast into a new file, memory stays bounded,
+and a disk that fills up is an error that can be answered, not a SIGBUS.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .atomic import sync
+from .output import Run
+from .states import State
+
+BUFFERS = 3  # one being made, one being written, one between
+
+
+class Journal:
+    """Writes chunks in their order and saves, now and then, how many are on the disk.
+
+    Parameters
+    ----------
+    fds : mapping
+        Open files by name.
+    state : State
+        Where the chunks begin.
+    place : Path
+        Of the state file.
+    seconds : float
+        From one checkpoint to the next: this much work may be lost.
+    shown : progress bar
+        Told of the bytes.
+    """
+
+    def __init__(
+        self, fds: Mapping[str, int], state: State, place: Path, seconds: float, shown: Any
+    ) -> None:
+        self.state = state
+        self._fds = fds
+        self._place = place
+        self._seconds = seconds
+        self._shown = shown
+        self._done = state.done
+        self._unsynced: set[int] = set()
+        self._last = time.monotonic()
+        self._broken = False
+
+    def put(self, chunk: Run, values: np.ndarray) -> None:
+        """Write the next chunk."""
+        if self._broken:  # what follows a chunk that failed does not count
+            return
+        self._broken = True
+        fd = self._fds[chunk.file.name]
+        write_all(fd, values, chunk.offset)
+        if hasattr(os, "posix_fadvise"):  # starts writing to the disk now: never much to flush
+            os.posix_fadvise(fd, chunk.offset, chunk.nbytes, os.POSIX_FADV_DONTNEED)
+        self._unsynced.add(fd)
+        self._done += chunk.nbytes
+        self._shown.update(chunk.nbytes)
+        if time.monotonic() - self._last >= self._seconds:
+            self.checkpoint()
+        self._broken = False
+
+    def checkpoint(self) -> None:
+        """Flush what is written, then say so in the state file."""
+        for fd in self._unsynced:
+            sync(fd)
+        self._unsynced.clear()
+        self.state = self.state._replace(done=self._done)
+        self.state.save(self._place)
+        self._last = time.monotonic()
+
+
+def write_all(fd: int, data: Any, offset: int) -> None:
+    """Write all of a buffer at an offset; the system may take it in pieces."""
+    view = memoryview(data).cast("B")
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def stream(chunks: Iterable[Run], journal: Journal, chunk_bytes: int) -> None:
+    """Make chunks one by one; the journal writes them on a thread of its own."""
+    spare = [np.empty(chunk_bytes, np.uint8) for _ in range(BUFFERS)]
+    written: deque[tuple[Future[None], np.ndarray]] = deque()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="seedbed-writer")
+    try:
+        for chunk in chunks:
+            if not spare:
+                future, buffer = written.popleft()
+                future.result()
+                spare.append(buffer)
+            buffer = spare.pop()
+            values = buffer[: chunk.nbytes].view(chunk.table.dtype)
+            chunk.table.fill(values, chunk.begin)
+            written.append((thread.submit(journal.put, chunk, values.view(np.uint8)), buffer))
+        for future, _ in written:
+            future.result()
+    finally:
+        thread.shutdown(cancel_futures=True)
