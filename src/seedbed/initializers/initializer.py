@@ -1,0 +1,158 @@
+"""What all initializers share: the call, the configuration, the seed."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+from ..fill import Source, Window, check_shape, fill
+from ..seeds import SeedGenerator, Stream, check_seed, random_seed
+
+
+class Initializer:
+    """Base of all initializers: a description of a table that makes it, or a window of it.
+
+    Subclasses implement `__call__`, and `get_config` with the arguments of their constructor.
+    """
+
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: Window | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return the values of a table.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            The full table, below 2**63 bytes. It need not fit in memory if `window` does.
+        dtype : dtype or name, optional
+            That of `out` if there is one, else float32.
+        window : tuple of slice, optional
+            One step-1 slice an axis, inside `shape`; all of it by default. Fans come from the full
+            shape, never from the window.
+        out : array, optional
+            C-contiguous and writable, of the window's shape and of `dtype`; filled in place.
+        device : str, optional
+            ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+
+        Returns
+        -------
+        array
+            `out` if given, else a new array: of NumPy, or on the GPU. ``init(shape)[window]`` and
+            ``init(shape, window=window)`` are equal bit for bit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer; JSON can hold them."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return an initializer from the result of `get_config`."""
+        return cls(**config)
+
+    def clone(self) -> Self:
+        """Return a new initializer of the same configuration."""
+        return type(self).from_config(self.get_config())
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class RandomInitializer(Initializer):
+    """Base of the initializers that draw random numbers.
+
+    Parameters
+    ----------
+    seed : int, None or SeedGenerator
+        An integer in [0, 2**64) gives the same values on every call. None draws such an integer
+        once, now: every call gives the same values, and a second whole table warns so. A
+        `SeedGenerator` gives new values on every call.
+    """
+
+    def __init__(self, seed: Any = None) -> None:
+        if isinstance(seed, dict):  # from a saved configuration
+            seed = SeedGenerator.from_config(seed["config"])
+        self._init_seed = check_seed(seed, type(self).__name__)
+        self.seed = random_seed() if self._init_seed is None else self._init_seed
+        self._calls = 0
+
+    def source(self, shape: tuple[int, ...]) -> Source:
+        """Return the distribution of a table's values."""
+        raise NotImplementedError(f"{type(self).__name__} must implement source")
+
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: Window | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return the values of a table; see `Initializer.__call__`."""
+        owner = type(self).__name__
+        shape = check_shape(shape, owner)
+        return fill(
+            self.source(shape),
+            shape,
+            dtype,
+            stream=self.stream(window is None),
+            window=window,
+            out=out,
+            device=device,
+            owner=owner,
+        )
+
+    def stream(self, whole: bool = True) -> Stream:
+        """Return the random numbers of the next call, for a whole table or a window."""
+        if isinstance(self.seed, SeedGenerator):
+            return self.seed.next()
+        if self._init_seed is None and whole:
+            self._calls += 1
+            if self._calls == 2:
+                warnings.warn(
+                    f"{type(self).__name__} without a seed is used again and gives equal values; "
+                    "pass a SeedGenerator for new ones on each call, or an initializer to each use",
+                    stacklevel=3,
+                )
+        return Stream(self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer.
+
+        The seed is the argument as it was given, so without one a clone has values of its own.
+        """
+        seed = self._init_seed
+        if isinstance(seed, SeedGenerator):
+            return {"seed": serialized(seed)}
+        return {"seed": seed}
+
+
+def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
+    """Return an object as Keras 3 writes objects of other packages."""
+    name = type(thing).__name__
+    return {
+        "module": "seedbed.initializers",
+        "class_name": name,
+        "config": thing.get_config(),
+        "registered_name": f"seedbed>{name}",
+    }
+
+
+def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> Any:
+    """Return a number that is finite and not below `least`, as Python's own type."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{type(owner).__name__}: {name} must be a number; given {value!r}")
+    if not math.isfinite(value) or value < least:
+        allowed = "a finite number" + (f" of at least {least:g}" if math.isfinite(least) else "")
+        raise ValueError(f"{type(owner).__name__}: {name} must be {allowed}; given {value!r}")
+    return value

@@ -1,0 +1,121 @@
+"""Initializers of one distribution whose parameters do not depend on the shape."""
+
+from typing import Any
+
+from .. import fill
+from .initializer import RandomInitializer, finite
+
+
+class RandomNormal(RandomInitializer):
+    """Normal values.
+
+    Parameters
+    ----------
+    mean, stddev : float
+        Finite; `stddev` at least 0.
+    seed : int, None or SeedGenerator
+        See `RandomInitializer`.
+
+    Notes
+    -----
+    Source: ``keras.initializers.RandomNormal``. Values lie within 6.8 `stddev` of `mean` (9.5 in
+    float64).
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> initializers.RandomNormal(stddev=0.02, seed=7)((2, 3)).shape
+    (2, 3)
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
+        self.mean = finite(self, "mean", mean)
+        self.stddev = finite(self, "stddev", stddev, least=0.0)
+        super().__init__(seed)
+
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return the distribution of a table's values."""
+        return fill.Normal(float(self.mean), float(self.stddev))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+
+
+class TruncatedNormal(RandomInitializer):
+    """Normal values, each redrawn until it lies within two `stddev` of `mean`.
+
+    Parameters
+    ----------
+    mean, stddev : float
+        Of the normal that is truncated, finite, `stddev` at least 0. The values themselves have a
+        standard deviation of 0.8796 `stddev`; no correction is made for that.
+    seed : int, None or SeedGenerator
+        See `RandomInitializer`.
+
+    Notes
+    -----
+    Source: ``keras.initializers.TruncatedNormal``. Every value v of any dtype satisfies
+    mean - 2 stddev <= v <= mean + 2 stddev, after rounding too.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> values = initializers.TruncatedNormal(stddev=0.02, seed=7)((100, 100), "bfloat16")
+    >>> bool(abs(values.astype("float32")).max() <= 0.04)
+    True
+    """
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
+        self.mean = finite(self, "mean", mean)
+        self.stddev = finite(self, "stddev", stddev, least=0.0)
+        super().__init__(seed)
+
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return the distribution of a table's values."""
+        return fill.TruncatedNormal(float(self.mean), float(self.stddev))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+
+
+class RandomUniform(RandomInitializer):
+    """Uniform values, `minval` included and `maxval` not.
+
+    Parameters
+    ----------
+    minval, maxval : float
+        Finite, `minval` not above `maxval`. If they are equal, so are all values.
+    seed : int, None or SeedGenerator
+        See `RandomInitializer`.
+
+    Notes
+    -----
+    Source: ``keras.initializers.RandomUniform``. Every value v of any dtype satisfies
+    minval <= v < maxval, after rounding too.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> values = initializers.RandomUniform(0.0, 1.0, seed=7)((1000,), "float16")
+    >>> bool(values.min() >= 0), bool(values.max() < 1)
+    (True, True)
+    """
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
+        self.minval = finite(self, "minval", minval)
+        self.maxval = finite(self, "maxval", maxval)
+        if minval > maxval:
+            raise ValueError(
+                f"RandomUniform: minval must not be above maxval; given {minval!r} and {maxval!r}"
+            )
+        super().__init__(seed)
+
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return the distribution of a table's values."""
+        return fill.Uniform(float(self.minval), float(self.maxval))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}

@@ -1,0 +1,173 @@
+"""Initializers by name and by configuration."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import as_dtype
+from ..fill import check_shape
+from .constants import Constant, Identity, Ones, Zeros
+from .initializer import Initializer, RandomInitializer, serialized
+from .orthogonal import Orthogonal
+from .random import RandomNormal, RandomUniform, TruncatedNormal
+from .stft import STFT
+from .variance_scaling import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LecunNormal,
+    LecunUniform,
+    VarianceScaling,
+)
+
+PACKAGE = "seedbed"
+CLASSES: dict[str, type[Initializer]] = {
+    "constant": Constant,
+    "glorot_normal": GlorotNormal,
+    "glorot_uniform": GlorotUniform,
+    "he_normal": HeNormal,
+    "he_uniform": HeUniform,
+    "identity": Identity,
+    "initializer": Initializer,
+    "lecun_normal": LecunNormal,
+    "lecun_uniform": LecunUniform,
+    "ones": Ones,
+    "orthogonal": Orthogonal,
+    "random_normal": RandomNormal,
+    "random_uniform": RandomUniform,
+    "stft": STFT,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "zeros": Zeros,
+}
+ALIASES: dict[str, type[Initializer]] = {
+    "IdentityInitializer": Identity,
+    "OrthogonalInitializer": Orthogonal,
+    "STFTInitializer": STFT,
+    "normal": RandomNormal,
+    "one": Ones,
+    "uniform": RandomUniform,
+    "zero": Zeros,
+}
+BY_NAME = {**CLASSES, **{kind.__name__: kind for kind in CLASSES.values()}, **ALIASES}
+
+
+def get(identifier: Any) -> Any:
+    """Return the initializer that an identifier means.
+
+    Parameters
+    ----------
+    identifier : str, dict, class, callable, array or None
+        A name in either spelling (``"glorot_uniform"``, ``"GlorotUniform"``,
+        ``"seedbed>GlorotUniform"``), a configuration as `serialize` or Keras 2 writes it, a class,
+        which is called without arguments, any callable, which is returned, or an array, which
+        becomes a callable for its own shape. None is returned as None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such initializer; the message has the nearest names.
+
+    Examples
+    --------
+    >>> get("he_normal")
+    HeNormal(seed=None, input_axes=None, output_axes=None)
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, str):
+        return deserialize({"class_name": identifier, "config": {}})
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, (np.ndarray, np.generic)):
+        return _from_array(np.asarray(identifier))
+    if inspect.isclass(identifier):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(
+        f"get: identifier must be a name, configuration, class, callable or array; "
+        f"given {identifier!r}"
+    )
+
+
+def _from_array(array: np.ndarray) -> Callable[..., np.ndarray]:
+    def initialize(shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        if check_shape(shape, "array initializer") != array.shape:
+            raise ValueError(f"array initializer: shape must be {array.shape}; given {shape}")
+        return array.astype(as_dtype(dtype, "array initializer"))
+
+    return initialize
+
+
+def serialize(initializer: Initializer) -> dict[str, Any]:
+    """Return an initializer's configuration, in the shape that Keras 3 uses.
+
+    Examples
+    --------
+    >>> serialize(Zeros())["registered_name"]
+    'seedbed>Zeros'
+    """
+    if not isinstance(initializer, Initializer):
+        raise TypeError(f"serialize: must be an initializer of Seedbed; given {initializer!r}")
+    return serialized(initializer)
+
+
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """Return the initializer of a configuration.
+
+    Parameters
+    ----------
+    config : dict
+        ``{"class_name": ..., "config": {...}}`` as Keras 2 writes it, or what `serialize` or
+        Keras 3 writes, for its own initializers or Seedbed's.
+    custom_objects : dict, optional
+        Further classes by name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the configuration does not fit the class.
+
+    Examples
+    --------
+    >>> deserialize({"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.02}})
+    RandomNormal(seed=None, mean=0.0, stddev=0.02)
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(f"deserialize: config must be a dict with a class_name; given {config!r}")
+    name = config["class_name"].removeprefix(f"{PACKAGE}>")
+    arguments = dict(config.get("config") or {})
+    custom = (custom_objects or {}).get(name)
+    if custom is None and name not in BY_NAME:
+        near = difflib.get_close_matches(name, BY_NAME, 4, 0.6) or sorted(CLASSES)
+        raise ValueError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
+    kind: Any = custom or BY_NAME[name]
+    if not inspect.isclass(kind):
+        return kind
+    allowed = inspect.signature(kind.__init__).parameters
+    if "dtype" in arguments and "dtype" not in allowed:  # TensorFlow 1 saved it with the rest
+        del arguments["dtype"]
+    unknown = [key for key in arguments if key not in allowed]
+    if unknown:
+        names = [key for key in allowed if key != "self"]
+        raise ValueError(
+            f"{name}: unknown argument {unknown[0]!r}; allowed: {', '.join(names) or 'none'}"
+        )
+    return kind.from_config(arguments)
+
+
+__all__ = [
+    "ALIASES",
+    "BY_NAME",
+    "CLASSES",
+    "Initializer",
+    "RandomInitializer",
+    "deserialize",
+    "get",
+    "serialize",
+]

@@ -1,0 +1,133 @@
+"""Kernels of a convolution that computes a short-time Fourier transform."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import fill
+from .initializer import Initializer
+
+SIDES = ("real", "imag")
+SCALINGS = ("density", "spectrum", None)
+
+
+class STFT(Initializer):
+    """The real or imaginary part of the discrete Fourier basis, under a window function.
+
+    Parameters
+    ----------
+    side : {"real", "imag"}
+        Cosines, or minus the sines.
+    window : str, array_like or None
+        A name that `scipy.signal.get_window` knows, values one a frame sample, or no window.
+    scaling : {"density", "spectrum", None}
+        Divide by the window's L2 norm, by its L1 norm, or not.
+    periodic : bool
+        Whether a named window is periodic, as for spectral analysis, or symmetric.
+
+    Notes
+    -----
+    Source: ``keras.initializers.STFT``. The shape is (frame samples, 1, frequencies); frequencies
+    are the lower half of the transform, frame length / 2 + 1 for a full one. Computed in float64.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> initializers.STFT("real", window=None)((4, 1, 3)).round(3)[:, 0]
+    array([[ 1.,  1.,  1.],
+           [ 1.,  0., -1.],
+           [ 1., -1.,  1.],
+           [ 1., -0., -1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        if side not in SIDES:
+            raise ValueError(f"STFT: side must be 'real' or 'imag'; given {side!r}")
+        if scaling not in SCALINGS:
+            raise ValueError(
+                f"STFT: scaling must be 'density', 'spectrum' or None; given {scaling!r}"
+            )
+        if isinstance(window, str):
+            from scipy.signal import get_window
+
+            try:
+                get_window(window, 1)
+            except ValueError as error:
+                raise ValueError(f"STFT: window must be one of SciPy's; {error}") from None
+        self.side = side
+        self.window = window
+        self.scaling = scaling
+        self.periodic = periodic
+
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: fill.Window | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return the values of a table; see `Initializer.__call__`."""
+        shape = fill.check_shape(shape, "STFT")
+        if len(shape) != 3:
+            raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
+        weights = self._weights(shape[0])
+
+        def basis(bounds: fill.Window) -> np.ndarray:
+            samples, channels, frequencies = (np.arange(part.start, part.stop) for part in bounds)
+            # Whole turns drop out before the angle is taken, so long frames stay exact.
+            period = max(2 * (shape[2] - 1), 1)
+            turns = samples[:, None] * frequencies % period / period
+            angle = -2.0 * np.pi * turns
+            values = np.cos(angle) if self.side == "real" else np.sin(angle)
+            values *= weights[samples, None]
+            return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
+
+        return fill.fill(
+            fill.Computed(basis),
+            shape,
+            dtype,
+            window=window,
+            out=out,
+            device=device,
+            owner="STFT",
+        )
+
+    def _weights(self, length: int) -> np.ndarray:
+        """Return the scaled window."""
+        if self.window is None:
+            return np.ones(length)
+        if isinstance(self.window, str):
+            from scipy.signal import get_window
+
+            values = np.asarray(get_window(self.window, length, self.periodic))
+        else:
+            values = np.asarray(self.window, np.float64)
+        if values.shape != (length,):
+            raise ValueError(
+                f"STFT: window must have one value for each of {length} frame samples; "
+                f"given shape {values.shape}"
+            )
+        if self.scaling == "density":
+            return values / np.sqrt(np.square(values).sum())
+        if self.scaling == "spectrum":
+            return values / np.abs(values).sum()
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        window = self.window.tolist() if isinstance(self.window, np.ndarray) else self.window
+        return {
+            "side": self.side,
+            "window": window,
+            "periodic": self.periodic,
+            "scaling": self.scaling,
+        }

@@ -1,0 +1,219 @@
+"""Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import fill
+from .initializer import RandomInitializer, finite
+
+TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
+MODES = ("fan_in", "fan_out", "fan_avg")
+DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+
+
+def compute_fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None = None,
+    output_axes: Sequence[int] | None = None,
+) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a weight.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Rank 0 has fans of 1, rank 1 both of its length, rank 2 its rows and columns. From rank 3
+        on it is a convolution kernel, (..., inputs, outputs), and the leading axes are the
+        receptive field, which multiplies both.
+    input_axes, output_axes : sequence of int, optional
+        Where both are given, the fans are the products of the lengths of these axes.
+
+    Examples
+    --------
+    >>> compute_fans((3, 3, 16, 32))
+    (144, 288)
+    >>> compute_fans((64, 8, 16), input_axes=[0], output_axes=[1, 2])
+    (64, 128)
+    """
+    if input_axes is not None and output_axes is not None:
+        return (
+            math.prod(shape[axis] for axis in input_axes),
+            math.prod(shape[axis] for axis in output_axes),
+        )
+    if len(shape) == 0:
+        return 1, 1
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    receptive_field_size = math.prod(shape[:-2])
+    return shape[-2] * receptive_field_size, shape[-1] * receptive_field_size
+
+
+class VarianceScaling(RandomInitializer):
+    """Values whose variance is `scale` over the number of inputs, outputs, or their mean.
+
+    Parameters
+    ----------
+    scale : float
+        Positive and finite.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        What the variance is divided by; at least 1.
+    distribution : {"truncated_normal", "normal", "untruncated_normal", "uniform"}
+        ``"normal"`` is ``"truncated_normal"``, as in Keras 2. The truncated normal's parameter is
+        corrected so that the values have the variance aimed at; the uniform's limits likewise.
+    seed : int, None or SeedGenerator
+        See `RandomInitializer`.
+    input_axes, output_axes : sequence of int, optional
+        Axes that are inputs and outputs; see `compute_fans`.
+
+    Notes
+    -----
+    Source: ``keras.initializers.VarianceScaling``.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> init = initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=7)
+    >>> round(float(init((500, 1000)).std() ** 2 * 500), 2)
+    2.0
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        owner = type(self).__name__
+        self.scale = finite(self, "scale", scale)
+        if self.scale <= 0:
+            raise ValueError(f"{owner}: scale must be positive; given {scale!r}")
+        if mode not in MODES:
+            raise ValueError(f"{owner}: mode must be one of {', '.join(MODES)}; given {mode!r}")
+        spelling = distribution.lower() if isinstance(distribution, str) else distribution
+        spelling = "truncated_normal" if spelling == "normal" else spelling
+        if spelling not in DISTRIBUTIONS:
+            allowed = ", ".join(("normal", *DISTRIBUTIONS))
+            raise ValueError(
+                f"{owner}: distribution must be one of {allowed}; given {distribution!r}"
+            )
+        self.mode = mode
+        self.distribution = spelling
+        self.input_axes = input_axes
+        self.output_axes = output_axes
+        super().__init__(seed)
+
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return the distribution of a table's values."""
+        try:
+            fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+        except (IndexError, TypeError):
+            raise ValueError(
+                f"{type(self).__name__}: input_axes and output_axes must be axes of the shape; "
+                f"given {self.input_axes} and {self.output_axes} for {shape}"
+            ) from None
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        variance = self.scale / max(1.0, fans[self.mode])
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return fill.Uniform(-limit, limit)
+        stddev = math.sqrt(variance)
+        if self.distribution == "untruncated_normal":
+            return fill.Normal(0.0, stddev)
+        return fill.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "mode": self.mode,
+            "distribution": self.distribution,
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
+        }
+
+
+class _Specialised(VarianceScaling):
+    """A `VarianceScaling` of fixed scale, mode and distribution."""
+
+    fixed: tuple[float, str, str]
+
+    def __init__(
+        self,
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(*self.fixed, seed=seed, input_axes=input_axes, output_axes=output_axes)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer."""
+        config = super().get_config()
+        return {name: config[name] for name in ("seed", "input_axes", "output_axes")}
+
+
+class GlorotUniform(_Specialised):
+    """Uniform on [-a, a), a = sqrt(6 / (fan_in + fan_out)); also called Xavier uniform.
+
+    Source: Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural
+    networks*, AISTATS 2010. Arguments as `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> values = initializers.GlorotUniform(seed=7)((200, 100))
+    >>> bool(abs(values).max() <= (6 / 300) ** 0.5)
+    True
+    """
+
+    fixed = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Specialised):
+    """Truncated normal of variance 2 / (fan_in + fan_out); also called Xavier normal.
+
+    Source: Glorot and Bengio, AISTATS 2010; see `GlorotUniform`. Arguments as `VarianceScaling`.
+    """
+
+    fixed = (1.0, "fan_avg", "truncated_normal")
+
+
+class LecunNormal(_Specialised):
+    """Truncated normal of variance 1 / fan_in.
+
+    Source: LeCun, Bottou, Orr, Müller, *Efficient BackProp*, 1998; Klambauer et al., 2017, for
+    self-normalizing networks. Arguments as `VarianceScaling`.
+    """
+
+    fixed = (1.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Specialised):
+    """Uniform on [-a, a), a = sqrt(3 / fan_in).
+
+    Source: LeCun, Bottou, Orr, Müller, *Efficient BackProp*, 1998. Arguments as `VarianceScaling`.
+    """
+
+    fixed = (1.0, "fan_in", "uniform")
+
+
+class HeNormal(_Specialised):
+    """Truncated normal of variance 2 / fan_in; also called Kaiming normal.
+
+    Source: He, Zhang, Ren, Sun, *Delving deep into rectifiers*, ICCV 2015. Arguments as
+    `VarianceScaling`.
+    """
+
+    fixed = (2.0, "fan_in", "truncated_normal")
+
+
+class HeUniform(_Specialised):
+    """Uniform on [-a, a), a = sqrt(6 / fan_in); also called Kaiming uniform.
+
+    Source: He, Zhang, Ren, Sun, ICCV 2015; see `HeNormal`. Arguments as `VarianceScaling`.
+    """
+
+    fixed = (2.0, "fan_in", "uniform")
