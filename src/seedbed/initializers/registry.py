@@ -158,7 +158,7 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
         raise ValueError(
             f"{name}: unknown argument {unknown[0]!r}; allowed: {', '.join(names) or 'none'}"
         )
-    return kind.from_config(arguments)
+    return kind.from_config(arguments)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 __all__ = [
