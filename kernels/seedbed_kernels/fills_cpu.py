@@ -32,6 +32,7 @@ TILE_BYTES = 512  # of scratch: 32 lanes of four words
 TILE_LANES = 32
 BLOCK_TILES = 32
 SCAN = 64  # values looked at together for rejection
+AT_ONCE = 6  # rejected values listed together: seldom are there more among 64
 SIMD = 16  # redraws are padded to a multiple of the widest vector
 
 LANE_VALUES = {
@@ -236,24 +237,37 @@ def outside(typingctx, block, start, lower, upper):
 
 @intrinsic
 def trailing_zeros(typingctx, mask):
-    """Return the index of the lowest set bit of a uint64 that is not zero."""
+    """Return the index of the lowest set bit of a uint64; 64 if there is none."""
 
     def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], cgutils.true_bit)
+        return builder.cttz(args[0], cgutils.false_bit)
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def count_ones(typingctx, mask):
+    """Return the number of set bits of a uint64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
 
     return types.int64(types.uint64), codegen
 
 
 @scalar
-def find_rejected(block, rejected, lower, upper):
+def find_rejected(base, rejected, lower, upper):
     """List the indices of the values not in [lower, upper]; return how many there are."""
     count = 0
-    for start in range(0, block.size, SCAN):
-        mask = outside(block, start, lower, upper)
-        while mask:
-            rejected[count] = start + trailing_zeros(mask)
-            count += 1
-            mask &= mask - np.uint64(1)
+    for start in range(0, base.size, SCAN):
+        mask = outside(base, start, lower, upper)
+        end = count + count_ones(mask)
+        while mask:  # a fixed number each time: guessing the true one costs more
+            for i in range(AT_ONCE):
+                rejected[count + i] = start + trailing_zeros(mask)
+                mask &= mask - np.uint64(1)
+            count += AT_ONCE
+        count = end
     return count
 
 
