@@ -1,0 +1,123 @@
+"""`seedbed info`, `show` and what they say when something is missing."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seedbed.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    version = importlib.metadata.version("seedbed")
+    assert lines["seedbed"] == f"{version}, stream version 1"
+    assert re.fullmatch(r"\d+ of \d+ CPUs", lines["threads"])
+    assert np.__version__ in lines["python"]
+    assert set(lines) == {"seedbed", "python", "threads", "instructions", "cache", "cuda"}
+
+
+def test_info_follows_the_environment():
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "x86-64-v2",
+        "NUMBA_NUM_THREADS": "3",
+        "NUMBA_CACHE_DIR": str(Path("kept").resolve()),
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", "seedbed.cli", "info"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "x86-64-v2" in run.stdout
+    assert "3 of" in run.stdout
+    assert str(Path("kept").resolve()) in run.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--initializer=truncated_normal", "--set=stddev=0.02", "--seed=7"],
+        ["--initializer=random_normal", "--seed=7", "--dtype=bfloat16"],
+        ["--initializer=glorot_uniform", "--seed=7", "--dtype=float16"],
+        ["--initializer=identity"],
+        ["--initializer=zeros", "--dtype=int8"],
+    ],
+)
+def test_show_draws(options, capsys):
+    assert main(["show", "--shape=100x200", "--out=drawn.png", *options]) == 0
+    data = Path("drawn.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 10_000
+    out = capsys.readouterr().out
+    assert "20,000 values" in out
+    assert os.listdir() == ["drawn.png"]
+    if "random_normal" in options[0]:
+        mean, stddev = (float(x) for x in re.search(r"theory (\S+) and (\S+)\)", out).groups())
+        assert (mean, stddev) == (0.0, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("source", "cuts"),
+    [("uniform", (-1.0, 3.0)), ("normal", (-9.0, 12.0)), ("truncated", (-3.0, 5.0))],
+)
+def test_theory_is_consistent(source, cuts):
+    """Density, cumulative probability and moments of each distribution agree by quadrature."""
+    from seedbed import fill, show
+
+    kinds = {
+        "uniform": fill.Uniform(-1.0, 3.0),
+        "normal": fill.Normal(1.0, 1.2),
+        "truncated": fill.TruncatedNormal(1.0, 2.0),
+    }
+    theory = show._theory(kinds[source])
+    x = np.linspace(*cuts, 400_001)[:-1] + (cuts[1] - cuts[0]) / 800_000
+    step = x[1] - x[0]
+    density = theory.density(x)
+    assert density.sum() * step == pytest.approx(1, abs=1e-6)
+    below = theory.below(x[::1000] + step / 2)
+    assert np.allclose(np.cumsum(density)[::1000] * step, below, atol=1e-6)
+    mean = (x * density).sum() * step
+    stddev = np.sqrt(((x - mean) ** 2 * density).sum() * step)
+    kurtosis = (((x - mean) / stddev) ** 4 * density).sum() * step - 3
+    assert (mean, stddev, 0.0, kurtosis) == pytest.approx(theory.moments[:4], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out=drawn.jpg"], ".png"),
+        (["--out=missing/drawn.png"], "missing"),
+        (["--out=exists.png"], "--force"),
+        (["--shape=1"], "two or more"),
+        (["--dtype=complex64", "--initializer=zeros"], "real"),
+    ],
+)
+def test_show_refuses(options, message, capsys):
+    Path("exists.png").write_bytes(b"precious")
+    given = [] if any("--initializer" in option for option in options) else ["--seed=1"]
+    given += ["--shape=9x9", "--initializer=random_normal"] if given else ["--shape=9x9"]
+    assert main(["show", *given, *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert Path("exists.png").read_bytes() == b"precious"
+
+
+def test_show_says_how_to_install_matplotlib(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["show", "--shape=9x9", "--initializer=random_normal"]) == 2
+    assert "pip install 'seedbed[plot]'" in capsys.readouterr().err
