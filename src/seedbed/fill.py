@@ -116,9 +116,7 @@ def fill(
     True
     """
     shape = check_shape(shape, owner)
-    if dtype is None and out is not None:
-        dtype = out.dtype
-    dtype = as_dtype(dtype, owner)
+    dtype = asked_dtype(dtype, out, owner)
     if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
         raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
     if isinstance(source, (Uniform, Normal, TruncatedNormal)) and dtype.name not in FLOATING:
@@ -137,6 +135,11 @@ def fill(
         assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
     return array if out is None else out
+
+
+def asked_dtype(dtype: Any, out: Any, owner: str) -> np.dtype:
+    """Return a dtype; where none is named, that of `out` if there is one, else float32."""
+    return as_dtype(getattr(out, "dtype", None) if dtype is None else dtype, owner)
 
 
 def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:

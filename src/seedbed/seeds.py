@@ -21,7 +21,7 @@ class SeedGenerator:
     Parameters
     ----------
     seed : int, optional
-        In [0, 2**64). Drawn from the operating system by default.
+        In [0, 2**64). Drawn from the operating system by default; the attribute `seed` tells it.
 
     Examples
     --------
@@ -51,8 +51,8 @@ class SeedGenerator:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SeedGenerator":
-        """Return a generator from the result of `get_config`."""
-        return cls(**config)
+        """Return a generator from the result of `get_config`, or of Keras' own generator."""
+        return cls(config.get("seed"))
 
 
 Seed = int | SeedGenerator | None

@@ -34,7 +34,10 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         kind = np.asarray(value).dtype.kind
         if kind not in "biufcV":
-            raise TypeError(f"{type(self).__name__}: value must be numeric; given {value!r}")
+            raise TypeError(
+                f"{type(self).__name__}: value must be a number, or an array of them, of a dtype "
+                f"of NumPy; given {value!r}"
+            )
         self.value = value
 
     def __call__(
@@ -154,9 +157,15 @@ class Identity(Initializer):
         shape = fill.check_shape(shape, owner)
         if len(shape) != 2:
             raise ValueError(f"{owner}: shape must have rank 2; given {shape} of rank {len(shape)}")
-        kind = as_dtype(out.dtype if dtype is None and out is not None else dtype, owner)
-        if kind.kind in "biu" and kind.type(self.gain) != self.gain:
-            raise ValueError(f"{owner}: gain {self.gain!r} does not fit dtype {kind.name}")
+        kind = fill.asked_dtype(dtype, out, owner)
+        if kind.kind in "biu":
+            limits = np.iinfo(np.uint8 if kind.kind == "b" else kind)
+            largest = 1 if kind.kind == "b" else limits.max
+            if self.gain != int(self.gain) or not limits.min <= self.gain <= largest:
+                raise ValueError(
+                    f"{owner}: gain must be an integer in [{limits.min}, {largest}] for "
+                    f"{kind.name}; given {self.gain!r}"
+                )
 
         def diagonal(bounds: fill.Window) -> np.ndarray:
             rows, columns = bounds

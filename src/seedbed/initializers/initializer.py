@@ -1,6 +1,7 @@
 """What all initializers share: the call, the configuration, the seed."""
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
@@ -73,13 +74,15 @@ class RandomInitializer(Initializer):
     ----------
     seed : int, None or SeedGenerator
         An integer in [0, 2**64) gives the same values on every call. None draws such an integer
-        once, now: every call gives the same values, and a second whole table warns so. A
-        `SeedGenerator` gives new values on every call.
+        once, now: every call gives the same values, and a second whole table warns so. The
+        attribute `seed` has the integer drawn, the configuration says None, as Keras does. A
+        `SeedGenerator` gives new values on every call, of a window too; to make windows of one
+        table, take an integer.
     """
 
     def __init__(self, seed: Any = None) -> None:
-        if isinstance(seed, dict):  # from a saved configuration
-            seed = SeedGenerator.from_config(seed["config"])
+        if isinstance(seed, dict) and seed.get("class_name") == "SeedGenerator":  # as serialized
+            seed = SeedGenerator.from_config(seed.get("config") or {})
         self._init_seed = check_seed(seed, type(self).__name__)
         self.seed = random_seed() if self._init_seed is None else self._init_seed
         self._calls = 0
@@ -149,10 +152,10 @@ def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
 
 def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> Any:
     """Return a number that is finite and not below `least`, as Python's own type."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    number = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise TypeError(f"{type(owner).__name__}: {name} must be a number; given {value!r}")
-    if not math.isfinite(value) or value < least:
+    if not max(least, -sys.float_info.max) <= number <= sys.float_info.max:
         allowed = "a finite number" + (f" of at least {least:g}" if math.isfinite(least) else "")
         raise ValueError(f"{type(owner).__name__}: {name} must be {allowed}; given {value!r}")
-    return value
+    return number

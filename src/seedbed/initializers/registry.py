@@ -79,14 +79,12 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    if isinstance(identifier, str):
-        return deserialize({"class_name": identifier, "config": {}})
-    if isinstance(identifier, dict):
+    if isinstance(identifier, (str, dict)):
         return deserialize(identifier)
-    if isinstance(identifier, (np.ndarray, np.generic)):
-        return _from_array(np.asarray(identifier))
     if inspect.isclass(identifier):
         return identifier()
+    if hasattr(identifier, "__array__"):
+        return _from_array(np.asarray(identifier))
     if callable(identifier):
         return identifier
     raise ValueError(
@@ -117,14 +115,14 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     return serialized(initializer)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the initializer of a configuration.
 
     Parameters
     ----------
-    config : dict
+    config : dict or str
         ``{"class_name": ..., "config": {...}}`` as Keras 2 writes it, or what `serialize` or
-        Keras 3 writes, for its own initializers or Seedbed's.
+        Keras 3 writes, for its own initializers or Seedbed's. Or a name alone.
     custom_objects : dict, optional
         Further classes by name.
 
@@ -138,10 +136,19 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     >>> deserialize({"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.02}})
     RandomNormal(seed=None, mean=0.0, stddev=0.02)
     """
-    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(f"deserialize: config must be a dict with a class_name; given {config!r}")
+    if isinstance(config, str):
+        config = {"class_name": config}
+    arguments = config.get("config") or {} if isinstance(config, dict) else None
+    if not isinstance(arguments, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(
+            "deserialize: config must be a name, or a dict with a class_name and a dict config; "
+            f"given {config!r}"
+        )
+    arguments = dict(arguments)
     name = config["class_name"].removeprefix(f"{PACKAGE}>")
-    arguments = dict(config.get("config") or {})
+    registered = config.get("registered_name") or name
+    if ">" in registered and not registered.startswith(f"{PACKAGE}>"):
+        name = registered  # of another package, whatever its class is called
     custom = (custom_objects or {}).get(name)
     if custom is None and name not in BY_NAME:
         near = difflib.get_close_matches(name, BY_NAME, 4, 0.6) or sorted(CLASSES)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import fill
+from ..dtypes import FLOATING
 from .initializer import Initializer
 
 SIDES = ("real", "imag")
@@ -61,6 +62,15 @@ class STFT(Initializer):
                 get_window(window, 1)
             except ValueError as error:
                 raise ValueError(f"STFT: window must be one of SciPy's; {error}") from None
+        elif window is not None:
+            try:
+                rank = np.asarray(window, np.float64).ndim
+            except (TypeError, ValueError):
+                rank = None
+            if rank != 1:
+                raise ValueError(
+                    f"STFT: window must be a name, a sequence of numbers or None; given {window!r}"
+                )
         self.side = side
         self.window = window
         self.scaling = scaling
@@ -79,6 +89,11 @@ class STFT(Initializer):
         shape = fill.check_shape(shape, "STFT")
         if len(shape) != 3:
             raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
+        asked = fill.asked_dtype(dtype, out, "STFT")
+        if asked.name not in FLOATING:
+            raise ValueError(
+                f"STFT: dtype must be one of {', '.join(FLOATING)}; given {asked.name}"
+            )
         weights = self._weights(shape[0])
 
         def basis(bounds: fill.Window) -> np.ndarray:
@@ -94,7 +109,7 @@ class STFT(Initializer):
         return fill.fill(
             fill.Computed(basis),
             shape,
-            dtype,
+            asked,
             window=window,
             out=out,
             device=device,
@@ -103,12 +118,12 @@ class STFT(Initializer):
 
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""
-        if self.window is None:
+        if self.window is None or length == 0:
             return np.ones(length)
         if isinstance(self.window, str):
             from scipy.signal import get_window
 
-            values = np.asarray(get_window(self.window, length, self.periodic))
+            values = np.asarray(get_window(self.window, length, self.periodic), np.float64)
         else:
             values = np.asarray(self.window, np.float64)
         if values.shape != (length,):
@@ -116,11 +131,15 @@ class STFT(Initializer):
                 f"STFT: window must have one value for each of {length} frame samples; "
                 f"given shape {values.shape}"
             )
-        if self.scaling == "density":
-            return values / np.sqrt(np.square(values).sum())
-        if self.scaling == "spectrum":
-            return values / np.abs(values).sum()
-        return values
+        if self.scaling is None:
+            return values
+        norm = float(np.linalg.norm(values, 2 if self.scaling == "density" else 1))
+        if norm == 0.0:
+            raise ValueError(
+                f"STFT: window must not be zero everywhere, to be scaled; given {self.window!r} "
+                f"for {length} frame samples"
+            )
+        return values / norm
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

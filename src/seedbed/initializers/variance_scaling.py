@@ -1,6 +1,7 @@
 """Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ def compute_fans(
     >>> compute_fans((64, 8, 16), input_axes=[0], output_axes=[1, 2])
     (64, 128)
     """
+    shape = tuple(map(int, shape))
     if input_axes is not None and output_axes is not None:
         return (
             math.prod(shape[axis] for axis in input_axes),
@@ -101,21 +103,26 @@ class VarianceScaling(RandomInitializer):
             )
         self.mode = mode
         self.distribution = spelling
-        self.input_axes = input_axes
-        self.output_axes = output_axes
+        self.input_axes = _axes(owner, "input_axes", input_axes)
+        self.output_axes = _axes(owner, "output_axes", output_axes)
         super().__init__(seed)
 
     def source(self, shape: tuple[int, ...]) -> fill.Source:
         """Return the distribution of a table's values."""
         try:
             fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
-        except (IndexError, TypeError):
+        except IndexError:
             raise ValueError(
                 f"{type(self).__name__}: input_axes and output_axes must be axes of the shape; "
                 f"given {self.input_axes} and {self.output_axes} for {shape}"
             ) from None
-        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
-        variance = self.scale / max(1.0, fans[self.mode])
+        if self.mode == "fan_in":
+            fan = fan_in
+        elif self.mode == "fan_out":
+            fan = fan_out
+        else:
+            fan = (fan_in + fan_out) / 2
+        variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
             return fill.Uniform(-limit, limit)
@@ -134,6 +141,15 @@ class VarianceScaling(RandomInitializer):
             "input_axes": self.input_axes,
             "output_axes": self.output_axes,
         }
+
+
+def _axes(owner: str, name: str, axes: Sequence[int] | None) -> list[int] | None:
+    try:
+        return None if axes is None else [operator.index(axis) for axis in axes]
+    except TypeError:
+        raise TypeError(
+            f"{owner}: {name} must be a sequence of integers or None; given {axes!r}"
+        ) from None
 
 
 class _Specialised(VarianceScaling):
@@ -176,6 +192,12 @@ class GlorotNormal(_Specialised):
     """Truncated normal of variance 2 / (fan_in + fan_out); also called Xavier normal.
 
     Source: Glorot and Bengio, AISTATS 2010; see `GlorotUniform`. Arguments as `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> round(float(initializers.GlorotNormal(seed=7)((1000, 600)).std()), 3)
+    0.035
     """
 
     fixed = (1.0, "fan_avg", "truncated_normal")
@@ -186,6 +208,12 @@ class LecunNormal(_Specialised):
 
     Source: LeCun, Bottou, Orr, Müller, *Efficient BackProp*, 1998; Klambauer et al., 2017, for
     self-normalizing networks. Arguments as `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> round(float(initializers.LecunNormal(seed=7)((1000, 600)).std()), 3)
+    0.032
     """
 
     fixed = (1.0, "fan_in", "truncated_normal")
@@ -195,6 +223,12 @@ class LecunUniform(_Specialised):
     """Uniform on [-a, a), a = sqrt(3 / fan_in).
 
     Source: LeCun, Bottou, Orr, Müller, *Efficient BackProp*, 1998. Arguments as `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> round(float(initializers.LecunUniform(seed=7)((1000, 600)).std()), 3)
+    0.032
     """
 
     fixed = (1.0, "fan_in", "uniform")
@@ -205,6 +239,12 @@ class HeNormal(_Specialised):
 
     Source: He, Zhang, Ren, Sun, *Delving deep into rectifiers*, ICCV 2015. Arguments as
     `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> round(float(initializers.HeNormal(seed=7)((1000, 600)).std()), 3)
+    0.045
     """
 
     fixed = (2.0, "fan_in", "truncated_normal")
@@ -214,6 +254,12 @@ class HeUniform(_Specialised):
     """Uniform on [-a, a), a = sqrt(6 / fan_in); also called Kaiming uniform.
 
     Source: He, Zhang, Ren, Sun, ICCV 2015; see `HeNormal`. Arguments as `VarianceScaling`.
+
+    Examples
+    --------
+    >>> from seedbed import initializers
+    >>> round(float(initializers.HeUniform(seed=7)((1000, 600)).std()), 3)
+    0.045
     """
 
     fixed = (2.0, "fan_in", "uniform")
