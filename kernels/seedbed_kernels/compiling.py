@@ -27,3 +27,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 def intrinsic(function: Callable[..., Any]) -> Any:
     """Define a function by the LLVM code that it stands for, on the CPU and in CUDA kernels."""
     return numba.extending.intrinsic(function)
+
+
+def on_cuda(builder: Any) -> bool:
+    """Return whether an intrinsic is being written out for a CUDA GPU."""
+    return builder.module.triple.startswith("nvptx")

@@ -10,7 +10,7 @@ Names say the interval: ``closed`` and ``open`` for its lower, then its upper en
 import numpy as np
 from numba import types
 
-from .compiling import intrinsic, scalar
+from .compiling import intrinsic, on_cuda, scalar
 
 F32 = np.float32
 F64 = np.float64
@@ -112,12 +112,39 @@ def half_turn_float64_closed_open(high, low):
     return fma(word_float64(low & LOW_32), TWO_M63_F64, head)
 
 
+def _flags(builder):
+    """Let CUDA take its max and min: they differ from these only for a bound of -0."""
+    return ("nnan", "nsz") if on_cuda(builder) else ()
+
+
+@intrinsic
+def at_least(typingctx, value, low):
+    """Return `value`, or `low` if the value is not greater; `low` must not be -0."""
+
+    def codegen(context, builder, signature, args):
+        value, low = args
+        greater = builder.fcmp_ordered(">", value, low, flags=_flags(builder))
+        return builder.select(greater, value, low)
+
+    return value(value, low), codegen
+
+
+@intrinsic
+def at_most(typingctx, value, high):
+    """Return `value`, or `high` if that is less; `high` must not be -0."""
+
+    def codegen(context, builder, signature, args):
+        value, high = args
+        less = builder.fcmp_ordered("<", high, value, flags=_flags(builder))
+        return builder.select(less, high, value)
+
+    return value(value, high), codegen
+
+
 @scalar
 def scale_shift_clamp(base, scale, shift, low, high):
-    """Return ``base * scale + shift``, rounded once, kept in [low, high]."""
-    value = fma(base, scale, shift)
-    value = value if value > low else low
-    return value if value < high else high
+    """Return ``base * scale + shift``, rounded once, kept in [low, high]; no bound is -0."""
+    return at_most(at_least(fma(base, scale, shift), low), high)
 
 
 # Numba widens integer arithmetic to 64 bits; the casts below keep it, and its vectors, at 32.

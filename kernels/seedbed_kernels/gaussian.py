@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from .compiling import intrinsic, scalar
+from .compiling import intrinsic, on_cuda, scalar
 from .floats import (
     F32,
     F64,
@@ -125,10 +125,40 @@ ONE_F32 = F32(1.0)
 ONE_F64 = F64(1.0)
 SQRT_HALF_BITS_F32 = np.int32(0x3F3504F3)
 SQRT_HALF_BITS_F64 = np.int64(0x3FE6A09E667F3BCD)
+# One Newton step; the minimum is for a zero, of either sign, whose root is itself.
+SQRT_PTX = """{
+.reg .f32 inverse, root, half, rest;
+abs.f32 inverse, $1;
+rsqrt.approx.ftz.f32 inverse, inverse;
+min.f32 inverse, inverse, 0f5F000000;
+mul.rn.f32 root, $1, inverse;
+mul.rn.f32 half, inverse, 0f3F000000;
+neg.f32 rest, root;
+fma.rn.f32 rest, rest, root, $1;
+fma.rn.f32 $0, rest, half, root;
+}"""
 EXPONENT_F32 = np.int32(-(2**23))  # and the sign
 SIGN_F32 = np.int32(-(2**31))
 SIGN_F64 = np.int64(-(2**63))
 MANTISSA_F64 = np.int64(52)
+
+
+@intrinsic
+def square_root(typingctx, x):
+    """Return the square root, rounded once.
+
+    float32 on CUDA: x must be zero or at least 2**-100. There these are the very instructions of
+    ``sqrt.rn.f32`` less its branch for other values, whose call costs a kernel its registers.
+    """
+
+    def codegen(context, builder, signature, args):
+        real = args[0].type
+        kind = ir.FunctionType(real, [real])
+        if on_cuda(builder) and isinstance(real, ir.FloatType):
+            return builder.call(ir.InlineAsm(kind, SQRT_PTX, "=f,f"), args)
+        return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [real]), args)
+
+    return x(x), codegen
 
 
 @scalar
@@ -158,7 +188,7 @@ def box_muller_float32(radius_word, angle_word):
     u = unit_float32_open_closed(radius_word)
     t = half_turn_float32_closed_open(angle_word)
     y = t * t
-    radius = math.sqrt(minus_two_log_float32(u))
+    radius = square_root(minus_two_log_float32(u))
     sign = np.int32(angle_word) & SIGN_F32
     cosine = bits_float32(np.int32(float32_bits(cos_pi_float32(y)) ^ sign))
     return radius * cosine, radius * (t * sin_ratio_float32(y))
@@ -170,7 +200,7 @@ def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
     u = unit_float64_open_closed(radius_high, radius_low)
     t = half_turn_float64_closed_open(angle_high, angle_low)
     y = t * t
-    radius = math.sqrt(minus_two_log_float64(u))
+    radius = square_root(minus_two_log_float64(u))
     sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64
     cosine = float64_bits(cos_pi_float64(y)) ^ sign
     return radius * bits_float64(cosine), radius * (t * sin_ratio_float64(y))

@@ -6,8 +6,10 @@ CUDA (``mul.wide.u32``) give even that mask for free. Held so, the loop over lan
 """
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
-from .compiling import scalar
+from .compiling import intrinsic, on_cuda, scalar
 
 MULTIPLIER_0 = np.uint64(0xD2511F53)
 MULTIPLIER_1 = np.uint64(0xCD9E8D57)
@@ -18,6 +20,20 @@ U32 = np.uint64(32)
 ROUNDS = 10
 
 
+@intrinsic
+def multiply(typingctx, word, multiplier):
+    """Return the product of the low 32 bits of two uint64."""
+
+    def codegen(context, builder, signature, args):
+        if on_cuda(builder):  # written out: NVVM adds a zero to each upper half otherwise
+            kind = ir.FunctionType(ir.IntType(64), [ir.IntType(32)] * 2)
+            assembly = ir.InlineAsm(kind, "mul.wide.u32 $0, $1, $2;", "=l,r,r")
+            return builder.call(assembly, [builder.trunc(a, ir.IntType(32)) for a in args])
+        return builder.mul(*[builder.and_(a, a.type(0xFFFFFFFF)) for a in args])
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
 @scalar
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Return the four output words of a counter under a key.
@@ -26,8 +42,8 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     count; the key words must be below 2**32.
     """
     for _ in range(ROUNDS):
-        p0 = (c0 & LOW_32) * MULTIPLIER_0
-        p1 = (c2 & LOW_32) * MULTIPLIER_1
+        p0 = multiply(c0, MULTIPLIER_0)
+        p1 = multiply(c2, MULTIPLIER_1)
         c0, c1, c2, c3 = (p1 >> U32) ^ c1 ^ k0, p1, (p0 >> U32) ^ c3 ^ k1, p0
         k0 = (k0 + WEYL_0) & LOW_32
         k1 = (k1 + WEYL_1) & LOW_32

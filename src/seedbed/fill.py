@@ -296,7 +296,7 @@ def _sampler(kind: type, first: float, second: float, dtype: np.dtype, owner: st
         raise ValueError(
             f"{owner}: {names} = {first}, {second} must be within ±{largest:g} for {dtype.name}"
         )
-    numbers = [real(scale), real(shift), real(low), real(high)]
+    numbers = [real(scale), real(shift), real(low + 0.0), real(high + 0.0)]  # no bound is -0
     if kind is TruncatedNormal:
         numbers += [real(-TRUNCATION), real(TRUNCATION)]
     return getattr(samplers, kind.__name__)(*numbers)
