@@ -1,0 +1,235 @@
+"""Names, configurations, seeds and the errors of bad arguments."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+import seedbed
+from seedbed import SeedGenerator, initializers
+from seedbed.initializers.registry import BY_NAME
+
+SEEDED = [
+    initializers.RandomNormal(0.1, 0.2, seed=3),
+    initializers.RandomUniform(-1.0, 2.0, seed=3),
+    initializers.TruncatedNormal(0.1, 0.2, seed=2**64 - 1),
+    initializers.VarianceScaling(2.0, "fan_out", "uniform", 3, [0], [1]),
+    initializers.GlorotUniform(3),
+    initializers.GlorotNormal(3, [0], [1]),
+    initializers.HeUniform(3),
+    initializers.HeNormal(3),
+    initializers.LecunUniform(3),
+    initializers.LecunNormal(3),
+    initializers.Orthogonal(2.0, seed=3),
+]
+FIXED = [
+    initializers.Zeros(),
+    initializers.Ones(),
+    initializers.Constant(0.5),
+    initializers.Constant(np.arange(8, dtype="float32")),
+    initializers.Identity(2.0),
+]
+
+
+@pytest.mark.parametrize("init", SEEDED + FIXED, ids=lambda init: type(init).__name__)
+def test_saved_and_loaded_initializers_give_the_same_values(init):
+    expected = init((16, 8))
+    config = json.loads(json.dumps(initializers.serialize(init)))
+    name = type(init).__name__
+    assert config["registered_name"] == f"seedbed>{name}"
+    keras_2 = {"class_name": name, "config": config["config"]}
+    for other in (
+        initializers.deserialize(config),
+        initializers.get(keras_2),
+        type(init).from_config(init.get_config()),
+        init.clone(),
+    ):
+        assert type(other) is type(init)
+        np.testing.assert_array_equal(other((16, 8)), expected)
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_every_name(name):
+    assert type(initializers.get(name)) is BY_NAME[name]
+    assert type(initializers.get(f"seedbed>{name}")) is BY_NAME[name]
+
+
+def test_snake_case_names_are_callable_like_the_functions_of_keras_2():
+    assert type(initializers.lecun_uniform(seed=None)) is initializers.LecunUniform
+    np.testing.assert_array_equal(
+        initializers.he_normal(seed=4)((8, 8)), initializers.HeNormal(seed=4)((8, 8))
+    )
+
+
+def test_normal_means_truncated_normal_as_in_keras_2():
+    init = initializers.VarianceScaling(distribution="Normal", seed=1)
+    assert init.distribution == "truncated_normal"
+
+
+def test_old_configurations_with_a_dtype():
+    config = {"class_name": "RandomNormal", "config": {"stddev": 0.1, "dtype": "float32"}}
+    assert initializers.get(config).stddev == 0.1
+
+
+def test_get_passes_other_things_on():
+    assert initializers.get(None) is None
+    assert initializers.get(len) is len
+    assert type(initializers.get(initializers.HeNormal)) is initializers.HeNormal
+    array = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(initializers.get(array)((2, 3), "float32"), array)
+    with pytest.raises(ValueError, match=r"shape must be \(2, 3\)"):
+        initializers.get(array)((3, 2))
+
+
+def test_custom_objects():
+    class Mine(initializers.Zeros):
+        pass
+
+    config = {"class_name": "Mine", "config": {}}
+    assert type(initializers.deserialize(config, {"Mine": Mine})) is Mine
+
+
+# --- seeds -------------------------------------------------------------------------------------
+
+
+def test_an_integer_seed_gives_the_same_values_on_every_call():
+    init = initializers.RandomNormal(seed=np.uint64(2**63))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(init((9,)), init((9,)))
+
+
+def test_a_seed_generator_advances():
+    init = initializers.RandomNormal(seed=SeedGenerator(5))
+    first, second = init((9,)), init((9,))
+    assert (first != second).all()
+    again = initializers.get(json.loads(json.dumps(initializers.serialize(init))))
+    np.testing.assert_array_equal(again((9,)), first)
+    np.testing.assert_array_equal(again((9,)), second)
+
+
+def test_without_a_seed_a_second_whole_table_warns_once():
+    init = initializers.RandomNormal()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first = init((9,))
+        for _ in range(3):
+            np.testing.assert_array_equal(init((9,), window=(slice(2, 5),)), first[2:5])
+        assert not caught
+        np.testing.assert_array_equal(init((9,)), first)
+        init((9,))
+    assert len(caught) == 1
+    assert "RandomNormal without a seed" in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_without_a_seed_each_initializer_has_its_own():
+    seeds = {initializers.HeNormal().seed for _ in range(50)}
+    assert len(seeds) == 50
+    assert initializers.HeNormal().get_config()["seed"] is None
+
+
+def test_different_seeds_and_draws_differ():
+    draws = [initializers.RandomUniform(seed=s)((64,)).tobytes() for s in (0, 1, 2**32, 2**63)]
+    generator = SeedGenerator(0)
+    draws += [initializers.RandomUniform(seed=generator)((64,)).tobytes() for _ in range(3)]
+    assert len(set(draws)) == len(draws)
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+I = initializers  # noqa: E741
+BAD = [
+    (lambda: I.RandomNormal(stddev=-0.5), ValueError, "RandomNormal: stddev .* -0.5"),
+    (lambda: I.RandomNormal(stddev=float("nan")), ValueError, "RandomNormal: stddev .* nan"),
+    (lambda: I.RandomNormal(mean=float("inf")), ValueError, "RandomNormal: mean .* inf"),
+    (lambda: I.RandomNormal(mean="0"), TypeError, "RandomNormal: mean .* '0'"),
+    (lambda: I.TruncatedNormal(stddev=-1), ValueError, "TruncatedNormal: stddev .* -1"),
+    (lambda: I.RandomUniform(1.0, 0.0), ValueError, "RandomUniform: minval .* 1.0 and 0.0"),
+    (lambda: I.RandomUniform(maxval=float("inf")), ValueError, "RandomUniform: maxval .* inf"),
+    (lambda: I.VarianceScaling(scale=0), ValueError, "VarianceScaling: scale .* 0"),
+    (lambda: I.VarianceScaling(mode="fan"), ValueError, "mode must be one of fan_in, .* 'fan'"),
+    (lambda: I.VarianceScaling(distribution="x"), ValueError, "distribution must be .* 'x'"),
+    (lambda: I.HeNormal(seed=-1), ValueError, r"HeNormal: seed .* \[0, 2\*\*64\).* -1"),
+    (lambda: I.HeNormal(seed=2**64), ValueError, "HeNormal: seed"),
+    (lambda: I.HeNormal(seed=1.0), TypeError, "HeNormal: seed .* 1.0"),
+    (lambda: I.HeNormal(seed=True), TypeError, "HeNormal: seed .* True"),
+    (lambda: I.HeNormal(seed="7"), TypeError, "HeNormal: seed .* '7'"),
+    (lambda: SeedGenerator(-3), ValueError, "SeedGenerator: seed .* -3"),
+    (lambda: I.HeNormal(input_axes=[4], output_axes=[0])((2, 3)), ValueError, "input_axes"),
+    (lambda: I.HeNormal()((2, -3)), ValueError, r"HeNormal: shape .* \(2, -3\)"),
+    (lambda: I.HeNormal()((2, 3.0)), TypeError, r"HeNormal: shape .* \(2, 3.0\)"),
+    (lambda: I.HeNormal()(7), TypeError, "HeNormal: shape .* 7"),
+    (lambda: I.HeNormal()((2**40, 2**30)), ValueError, r"HeNormal: shape .* 2\*\*63"),
+    (lambda: I.HeNormal()((2, 3), "int32"), ValueError, "HeNormal: dtype .* int32"),
+    (lambda: I.HeNormal()((2, 3), "flaot32"), ValueError, "'flaot32'; allowed: float32"),
+    (lambda: I.RandomNormal(1e9)((3,), "float16"), ValueError, "RandomNormal: mean"),
+    (lambda: I.RandomUniform(1.001, 1.002)((3,), "bfloat16"), ValueError, "no bfloat16 number"),
+    (lambda: I.Identity()((2, 3, 4)), ValueError, "Identity: shape must have rank 2"),
+    (lambda: I.Identity(0.5)((2, 2), "int8"), ValueError, "Identity: gain .* int8; given 0.5"),
+    (lambda: I.STFT()((2, 3)), ValueError, "STFT: shape must have rank 3"),
+    (lambda: I.STFT(window=[1.0, 2.0])((3, 1, 2)), ValueError, r"STFT: window .* \(2,\)"),
+    (lambda: I.Orthogonal()((3,)), ValueError, "Orthogonal: shape"),
+    (lambda: I.Constant("one"), TypeError, "Constant: value .* 'one'"),
+    (lambda: I.Constant(0.5)((2,), "int32"), ValueError, "Constant: .* float64 .* int32"),
+    (lambda: I.Constant(1j)((2,), "float32"), ValueError, "Constant: .* complex128 .* float32"),
+    (lambda: I.Constant(300)((2,), "uint8"), ValueError, r"Constant: value .* \[0, 255\] .* 300"),
+    (lambda: I.Constant([1, 2])((2, 3)), ValueError, r"Constant: .* \(2,\) .* \(2, 3\)"),
+    (lambda: I.get("glrot_uniform"), ValueError, "'glrot_uniform'; nearest: glorot_uniform"),
+    (lambda: I.get(3), ValueError, "identifier .* 3"),
+    (lambda: I.get({"config": {}}), ValueError, "class_name"),
+    (
+        lambda: I.get({"class_name": "RandomNormal", "config": {"std": 1}}),
+        ValueError,
+        "RandomNormal: unknown argument 'std'; allowed: mean, stddev, seed",
+    ),
+    (lambda: I.serialize("zeros"), TypeError, "serialize"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD)
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# --- constants ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "int8", "uint64", "float16", "bfloat16", "float64", "complex64", "complex128"],
+)
+def test_constants_in_every_kind_of_dtype(dtype):
+    numpy_dtype = seedbed.dtypes.as_dtype(dtype)
+    for init, expected in (
+        (initializers.Zeros(), np.zeros((3, 4))),
+        (initializers.Ones(), np.ones((3, 4))),
+        (initializers.Constant(True), np.ones((3, 4))),
+        (initializers.Identity(), np.eye(3, 4)),
+    ):
+        values = init((3, 4), dtype)
+        assert values.dtype == numpy_dtype
+        np.testing.assert_array_equal(values, expected.astype(numpy_dtype))
+        part = init((3, 4), dtype, window=(slice(1, 3), slice(0, 3)))
+        np.testing.assert_array_equal(part, expected.astype(numpy_dtype)[1:3, 0:3])
+
+
+def test_constant_arrays_broadcast_and_are_cut():
+    init = initializers.Constant(np.arange(5))
+    np.testing.assert_array_equal(init((2, 5), "int64"), [range(5), range(5)])
+    part = init((10**9, 5), "float32", window=(slice(7, 9), slice(1, 3)))
+    np.testing.assert_array_equal(part, [[1, 2], [1, 2]])
+
+
+def test_identity_makes_only_its_window():
+    part = initializers.Identity(3.0)((10**8, 10**8), window=(slice(50, 53), slice(51, 55)))
+    np.testing.assert_array_equal(part, [[0, 0, 0, 0], [3, 0, 0, 0], [0, 3, 0, 0]])
+
+
+def test_stft_window_is_a_slice():
+    init = initializers.STFT("imag", "hamming")
+    whole = init((64, 1, 33))
+    window = (slice(10, 40), slice(0, 1), slice(5, 33))
+    np.testing.assert_array_equal(init((64, 1, 33), window=window), whole[window])
