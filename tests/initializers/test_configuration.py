@@ -130,6 +130,19 @@ def test_without_a_seed_each_initializer_has_its_own():
     assert initializers.HeNormal().get_config()["seed"] is None
 
 
+def test_seed_generators_that_keras_saved():
+    theirs = {"module": "keras.random", "class_name": "SeedGenerator", "registered_name": None}
+    config = {"seed": {**theirs, "config": {"seed": 5, "name": "seed_generator_1"}}, "stddev": 0.2}
+    init = initializers.get({"class_name": "RandomNormal", "config": config})
+    assert init.seed.next() == (5, 1)
+
+
+def test_a_clone_of_a_generator_starts_anew():
+    init = initializers.RandomNormal(seed=SeedGenerator(5))
+    first = init((9,))
+    np.testing.assert_array_equal(init.clone()((9,)), first)
+
+
 def test_different_seeds_and_draws_differ():
     draws = [initializers.RandomUniform(seed=s)((64,)).tobytes() for s in (0, 1, 2**32, 2**63)]
     generator = SeedGenerator(0)
@@ -145,6 +158,9 @@ BAD = [
     (lambda: I.RandomNormal(stddev=float("nan")), ValueError, "RandomNormal: stddev .* nan"),
     (lambda: I.RandomNormal(mean=float("inf")), ValueError, "RandomNormal: mean .* inf"),
     (lambda: I.RandomNormal(mean="0"), TypeError, "RandomNormal: mean .* '0'"),
+    (lambda: I.RandomNormal(mean=10**400), ValueError, "RandomNormal: mean must be a finite"),
+    (lambda: I.RandomNormal(mean=np.zeros(3)), TypeError, "RandomNormal: mean must be a number"),
+    (lambda: I.RandomNormal(stddev=True), TypeError, "RandomNormal: stddev .* True"),
     (lambda: I.TruncatedNormal(stddev=-1), ValueError, "TruncatedNormal: stddev .* -1"),
     (lambda: I.RandomUniform(1.0, 0.0), ValueError, "RandomUniform: minval .* 1.0 and 0.0"),
     (lambda: I.RandomUniform(maxval=float("inf")), ValueError, "RandomUniform: maxval .* inf"),
@@ -156,8 +172,13 @@ BAD = [
     (lambda: I.HeNormal(seed=1.0), TypeError, "HeNormal: seed .* 1.0"),
     (lambda: I.HeNormal(seed=True), TypeError, "HeNormal: seed .* True"),
     (lambda: I.HeNormal(seed="7"), TypeError, "HeNormal: seed .* '7'"),
+    (lambda: I.HeNormal(seed=np.True_), TypeError, "HeNormal: seed .* np.True_"),
+    (lambda: I.HeNormal(seed={"seed": 3}), TypeError, "HeNormal: seed .* {'seed': 3}"),
     (lambda: SeedGenerator(-3), ValueError, "SeedGenerator: seed .* -3"),
     (lambda: I.HeNormal(input_axes=[4], output_axes=[0])((2, 3)), ValueError, "input_axes"),
+    (lambda: I.HeNormal(input_axes="a"), TypeError, "HeNormal: input_axes .* 'a'"),
+    (lambda: I.HeNormal(output_axes=1), TypeError, "HeNormal: output_axes .* 1"),
+    (lambda: I.VarianceScaling(1e300)((2,)), ValueError, "VarianceScaling: mean, stddev"),
     (lambda: I.HeNormal()((2, -3)), ValueError, r"HeNormal: shape .* \(2, -3\)"),
     (lambda: I.HeNormal()((2, 3.0)), TypeError, r"HeNormal: shape .* \(2, 3.0\)"),
     (lambda: I.HeNormal()(7), TypeError, "HeNormal: shape .* 7"),
@@ -168,6 +189,17 @@ BAD = [
     (lambda: I.RandomUniform(1.001, 1.002)((3,), "bfloat16"), ValueError, "no bfloat16 number"),
     (lambda: I.Identity()((2, 3, 4)), ValueError, "Identity: shape must have rank 2"),
     (lambda: I.Identity(0.5)((2, 2), "int8"), ValueError, "Identity: gain .* int8; given 0.5"),
+    (lambda: I.Identity(300)((2, 2), "uint8"), ValueError, r"Identity: gain .* \[0, 255\]"),
+    (lambda: I.Identity(-1)((2, 2), "uint8"), ValueError, "Identity: gain .* -1"),
+    (lambda: I.Identity(2)((2, 2), "bool"), ValueError, r"Identity: gain .* \[0, 1\] for bool"),
+    (lambda: I.Identity()((2, 2), out="x"), TypeError, "Identity: out .* str"),
+    (lambda: I.STFT(side="left"), ValueError, "STFT: side .* 'left'"),
+    (lambda: I.STFT(scaling="mass"), ValueError, "STFT: scaling .* 'mass'"),
+    (lambda: I.STFT(window="hnan"), ValueError, "STFT: window .* 'hnan'"),
+    (lambda: I.STFT(window=("kaiser", 8.6)), ValueError, r"STFT: window .* \('kaiser', 8.6\)"),
+    (lambda: I.STFT(window=3.5), ValueError, "STFT: window .* 3.5"),
+    (lambda: I.STFT()((4, 1, 3), "int32"), ValueError, "STFT: dtype .* int32"),
+    (lambda: I.STFT()((2, 1, 3)), ValueError, "STFT: window must not be zero everywhere"),
     (lambda: I.STFT()((2, 3)), ValueError, "STFT: shape must have rank 3"),
     (lambda: I.STFT(window=[1.0, 2.0])((3, 1, 2)), ValueError, r"STFT: window .* \(2,\)"),
     (lambda: I.Orthogonal()((3,)), ValueError, "Orthogonal: shape"),
@@ -179,6 +211,12 @@ BAD = [
     (lambda: I.get("glrot_uniform"), ValueError, "'glrot_uniform'; nearest: glorot_uniform"),
     (lambda: I.get(3), ValueError, "identifier .* 3"),
     (lambda: I.get({"config": {}}), ValueError, "class_name"),
+    (lambda: I.get({"class_name": "Zeros", "config": [1]}), ValueError, "a dict config"),
+    (
+        lambda: I.get({"class_name": "Zeros", "config": {}, "registered_name": "mine>Zeros"}),
+        ValueError,
+        "unknown initializer 'mine>Zeros'",
+    ),
     (
         lambda: I.get({"class_name": "RandomNormal", "config": {"std": 1}}),
         ValueError,
@@ -226,6 +264,41 @@ def test_constant_arrays_broadcast_and_are_cut():
 def test_identity_makes_only_its_window():
     part = initializers.Identity(3.0)((10**8, 10**8), window=(slice(50, 53), slice(51, 55)))
     np.testing.assert_array_equal(part, [[0, 0, 0, 0], [3, 0, 0, 0], [0, 3, 0, 0]])
+
+
+def test_identity_far_out():
+    shape = 2**40, 2**20
+    part = initializers.Identity()(shape, window=(slice(2**20 - 2, 2**20 + 1), slice(-2, None)))
+    np.testing.assert_array_equal(part, [[1, 0], [0, 1], [0, 0]])
+    part = initializers.Identity()(shape, window=(slice(-2, None), slice(-3, None)))
+    np.testing.assert_array_equal(part, np.zeros((2, 3)))
+
+
+def test_constants_that_keras_saved():
+    for kind in ("__numpy__", "__tensor__"):
+        value = {"class_name": kind, "config": {"value": [1, 2], "dtype": "int8"}}
+        init = initializers.get({"class_name": "Constant", "config": {"value": value}})
+        assert init.value.dtype == np.int8
+        np.testing.assert_array_equal(init((3, 2)), [[1, 2]] * 3)
+
+
+@pytest.mark.parametrize("length", [8, 501, 65536])
+def test_stft_is_the_fourier_transform(length):
+    frequencies = length // 2 + 1
+    shape = (length, 1, frequencies)
+    signal = np.random.default_rng(1).normal(size=length)
+    window = slice(None), slice(None), slice(frequencies - 4, None)
+    real, imaginary = (
+        initializers.STFT(side, window=None)(shape, "float64", window=window)[:, 0]
+        for side in ("real", "imag")
+    )
+    found = signal @ real + 1j * (signal @ imaginary)
+    # As in Keras, an odd frame gets the basis of the even period below it: fold its last sample.
+    period = 2 * (frequencies - 1)
+    folded = signal[:period].copy()
+    folded[: length - period] += signal[period:]
+    expected = np.fft.rfft(folded)[-4:]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11 * length**0.5)
 
 
 def test_stft_window_is_a_slice():

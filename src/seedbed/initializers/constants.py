@@ -71,8 +71,8 @@ class Constant(Initializer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return an initializer from the result of `get_config`."""
-        value = config["value"]
-        if isinstance(value, dict) and value.get("class_name") == "__numpy__":
+        value = config.get("value", 0.0)
+        if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
             array = value["config"]
             value = np.array(array["value"], as_dtype(array["dtype"], cls.__name__))
         return cls(value)
