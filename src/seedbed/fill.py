@@ -25,7 +25,8 @@ from .seeds import Stream
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
-TRUNCATION = 2.0  # a truncated normal keeps what lies within two stddev of the mean
+TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
+MIN_ACCEPTANCE = 0.05  # of a truncated normal: some 20 draws a value
 
 Window = tuple[slice, ...]
 
@@ -45,10 +46,12 @@ class Normal(NamedTuple):
 
 
 class TruncatedNormal(NamedTuple):
-    """Normal, redrawn until within two `stddev` of `mean`."""
+    """Normal, redrawn until in [mean + lower stddev, mean + upper stddev]."""
 
     mean: float
     stddev: float
+    lower: float = -TRUNCATION
+    upper: float = TRUNCATION
 
 
 class Constant(NamedTuple):
@@ -238,7 +241,7 @@ def _fill_random(
 
     if array.size == 0:
         return
-    sampler = _sampler(type(source), *source, array.dtype, owner)
+    sampler = _sampler(source, type(source), array.dtype, owner)
     key = _key(stream)
     flat = array.reshape(-1)
     if array.itemsize == 2:  # Numba knows neither format: their bits travel
@@ -265,10 +268,16 @@ def _key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
 
 
 @functools.lru_cache(256)
-def _sampler(kind: type, first: float, second: float, dtype: np.dtype, owner: str) -> Any:
-    """Return the kernel's sampler for a random source: scale, shift and bounds in its precision."""
+def _sampler(
+    source: Uniform | Normal | TruncatedNormal, kind: type, dtype: np.dtype, owner: str
+) -> Any:
+    """Return the kernel's sampler for a random source: scale, shift and bounds in its precision.
+
+    `kind` is the source's type: tuples of different types are equal, and would share a cache entry.
+    """
     from seedbed_kernels import samplers
 
+    first, second, *truncation = source
     real = np.float64 if dtype == np.float64 else np.float32
     precision = np.dtype(real)
     largest = largest_not_above(math.inf, dtype)
@@ -286,20 +295,36 @@ def _sampler(kind: type, first: float, second: float, dtype: np.dtype, owner: st
     else:
         shift, scale = first, second
         low, high = -largest, largest
-        if kind is TruncatedNormal:
-            low = smallest_not_below(first - TRUNCATION * second, dtype)
-            high = largest_not_above(first + TRUNCATION * second, dtype)
+        if isinstance(source, TruncatedNormal):
+            check_truncation(*truncation, owner)
+            below, above = (bound * second if second else 0.0 for bound in truncation)
+            low = smallest_not_below(max(first + below, -largest), dtype)
+            high = largest_not_above(min(first + above, largest), dtype)
             if low > high:  # none between the bounds
-                low = high = _nearest(first, dtype)
+                low = high = _nearest(first + (below + above) / 2, dtype)
     if max(abs(first), abs(second), abs(scale)) > largest:
-        names = ", ".join(kind._fields)
+        names = ", ".join(source._fields[:2])
         raise ValueError(
             f"{owner}: {names} = {first}, {second} must be within ±{largest:g} for {dtype.name}"
         )
     numbers = [real(scale), real(shift), real(low + 0.0), real(high + 0.0)]  # no bound is -0
-    if kind is TruncatedNormal:
-        numbers += [real(-TRUNCATION), real(TRUNCATION)]
+    numbers += map(real, truncation)
     return getattr(samplers, kind.__name__)(*numbers)
+
+
+def check_truncation(lower: float, upper: float, owner: str) -> None:
+    """Check that redrawing makes normal values in [lower, upper], in stddev, soon enough."""
+    given = f"given {lower!r} and {upper!r}"
+    if not all(isinstance(bound, (int, float)) for bound in (lower, upper)):
+        raise TypeError(f"{owner}: lower and upper must be numbers; {given}")
+    if not lower < upper:
+        raise ValueError(f"{owner}: lower must be below upper; {given}")
+    below, above = (math.erfc(-bound / math.sqrt(2)) / 2 for bound in (lower, upper))
+    if above - below < MIN_ACCEPTANCE:
+        raise ValueError(
+            f"{owner}: lower and upper must keep at least {MIN_ACCEPTANCE:.0%} of the normal "
+            f"distribution; {given}, which keep {above - below:.2g}"
+        )
 
 
 def _nearest(value: float, dtype: np.dtype) -> float:

@@ -43,7 +43,7 @@ class RandomNormal(RandomInitializer):
 
 
 class TruncatedNormal(RandomInitializer):
-    """Normal values, each redrawn until it lies within two `stddev` of `mean`.
+    """Normal values, each redrawn until it lies between bounds: within two `stddev` of `mean`.
 
     Parameters
     ----------
@@ -52,11 +52,15 @@ class TruncatedNormal(RandomInitializer):
         standard deviation of 0.8796 `stddev`; no correction is made for that.
     seed : int, None or SeedGenerator
         See `RandomInitializer`.
+    lower, upper : float
+        The bounds, in `stddev` from `mean`; infinite ones, too. They must keep at least 5 % of the
+        normal distribution.
 
     Notes
     -----
-    Source: ``keras.initializers.TruncatedNormal``. Every value v of any dtype satisfies
-    mean - 2 stddev <= v <= mean + 2 stddev, after rounding too.
+    Source: ``keras.initializers.TruncatedNormal``; the bounds are those of
+    ``jax.nn.initializers.truncated_normal``. Every value v of any dtype satisfies
+    mean + lower stddev <= v <= mean + upper stddev, after rounding too.
 
     Examples
     --------
@@ -66,18 +70,32 @@ class TruncatedNormal(RandomInitializer):
     True
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
+    def __init__(
+        self,
+        mean: float = 0.0,
+        stddev: float = 0.05,
+        seed: Any = None,
+        lower: float = -fill.TRUNCATION,
+        upper: float = fill.TRUNCATION,
+    ) -> None:
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
+        self.lower, self.upper = lower, upper
+        fill.check_truncation(lower, upper, type(self).__name__)
         super().__init__(seed)
 
     def source(self, shape: tuple[int, ...]) -> fill.Source:
         """Return the distribution of a table's values."""
-        return fill.TruncatedNormal(float(self.mean), float(self.stddev))
+        return fill.TruncatedNormal(
+            float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
+        )
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal initializer."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+        """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
+        config = {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+        if (self.lower, self.upper) != (-fill.TRUNCATION, fill.TRUNCATION):
+            config |= {"lower": self.lower, "upper": self.upper}
+        return config
 
 
 class RandomUniform(RandomInitializer):
