@@ -1,5 +1,6 @@
 """Seeds: which stream of random numbers an initializer draws from."""
 
+import hashlib
 import operator
 import secrets
 import threading
@@ -77,3 +78,33 @@ def check_seed(seed: Any, owner: str) -> Seed:
 def random_seed() -> int:
     """Return a seed from the operating system, in [0, 2**64)."""
     return secrets.randbits(64)
+
+
+def derive(master: int, name: str) -> int:
+    r"""Return the seed of a table or parameter of that name under a master seed.
+
+    The first 8 bytes, as a little-endian integer, of the SHA-256 of: the 15 bytes
+    ``seedbed.tables\0``, the master seed as 8 little-endian bytes, the name in UTF-8. So values
+    depend on the own name and on nothing else.
+
+    Parameters
+    ----------
+    master : int
+        In [0, 2**64).
+    name : str
+        Any text.
+
+    Returns
+    -------
+    int
+        In [0, 2**64).
+
+    Examples
+    --------
+    >>> derive(7, "user")
+    12067601391634940634
+    """
+    if not 0 <= master < SEEDS:
+        raise ValueError(f"derive: master must be in [0, 2**64); given {master}")
+    text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")

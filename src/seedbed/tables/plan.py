@@ -19,52 +19,22 @@ seed = 3                              # instead of the one derived from the name
 shards = 4                            # the file is a folder of so many
 """
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..seeds import SEEDS, check_seed
+from ..seeds import check_seed
+from ..seeds import derive as named_seed
 from .checks import begin, check_space
-from .finish import is_finished
+from .finishing import is_finished
 from .output import Output, check_part, output_at
 from .table import Table, initializer, table
-from .write import Summary, write_output
+from .writing import Summary, write_output
 
 DEFAULTS = ("initializer", "arguments", "dtype", "file", "shards")
 KEYS = ("name", "shape", "seed", *DEFAULTS)
-
-
-def named_seed(master: int, name: str) -> int:
-    r"""Return the seed of a table of that name under a master seed.
-
-    The first 8 bytes, as a little-endian integer, of the SHA-256 of: the 15 bytes
-    ``seedbed.tables\0``, the master seed as 8 little-endian bytes, the name in UTF-8. So a table's
-    values depend on its own name and on no other table.
-
-    Parameters
-    ----------
-    master : int
-        In [0, 2**64).
-    name : str
-        Any text.
-
-    Returns
-    -------
-    int
-        In [0, 2**64).
-
-    Examples
-    --------
-    >>> named_seed(7, "user")
-    0
-    """
-    if not 0 <= master < SEEDS:
-        raise ValueError(f"named_seed: master must be in [0, 2**64); given {master}")
-    text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
 
 def read_plan(path: str | os.PathLike[str]) -> list[Output]:
