@@ -6,11 +6,11 @@
 from .advice import ScaleWarning
 from .atomic import OutputError
 from .contents import describe
-from .finish import finish
+from .finishing import finish
 from .plan import named_seed, read_plan, write_plan
 from .read import Tensor, tensors
-from .verify import Report, verify
-from .write import Summary, write
+from .verifying import Report, verify
+from .writing import Summary, write
 
 __all__ = [
     "OutputError",

@@ -88,7 +88,9 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
     own = states.place(output, part)
     start = blank
     for place in places:
-        saved = State.load(place)
+        saved = states.load_if_there(place)
+        if saved is None:
+            continue
         if place != own and saved.part.of != part.of:
             raise OutputError(
                 f"{output.path}: unfinished in {saved.part.of} parts, not {part.of}; "

@@ -6,7 +6,7 @@ from pathlib import Path
 from . import safetensors, states
 from .read import Tensor, tensors
 from .table import sizes
-from .write import readable
+from .writing import readable
 
 
 def describe(path: str | os.PathLike[str]) -> list[str]:

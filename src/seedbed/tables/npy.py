@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from .table import Table
 
 SUFFIX = ".npy"
+NAMELESS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # in this format
 Entries = dict[str, tuple[int, tuple[int, ...], np.dtype]]
 
 
@@ -20,7 +21,7 @@ def arrange(tables: Sequence[Table]) -> tuple[Table, ...]:
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables)
         raise ValueError(f".npy holds one table; given {names}: write .safetensors")
-    if tables[0].dtype.kind == "V":
+    if tables[0].dtype.name in NAMELESS:
         name = tables[0].dtype.name
         raise ValueError(f".npy has no {name}; write .safetensors, which has")
     return tuple(tables)

@@ -75,6 +75,14 @@ class State(NamedTuple):
             raise OutputError(f"{path}: damaged; --force starts again without it") from None
 
 
+def load_if_there(path: Path) -> State | None:
+    """Return a state, or None where there is none: another part may have finished."""
+    try:
+        return State.load(path)
+    except FileNotFoundError:
+        return None
+
+
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 

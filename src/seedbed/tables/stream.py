@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import sync
+from .atomic import sync, write_back
 from .output import Run
 from .states import State
 
 BUFFERS = 3  # one being made, one being written, one between
+IN_FLIGHT = 2  # chunks on their way to the disk
 
 
 class Journal:
@@ -48,6 +49,7 @@ class Journal:
         self._shown = shown
         self._done = state.done
         self._unsynced: set[int] = set()
+        self._in_flight: deque[tuple[int, int, int]] = deque()
         self._last = time.monotonic()
         self._broken = False
 
@@ -58,8 +60,10 @@ class Journal:
         self._broken = True
         fd = self._fds[chunk.file.name]
         write_all(fd, values, chunk.offset)
-        if hasattr(os, "posix_fadvise"):  # starts writing to the disk now: never much to flush
-            os.posix_fadvise(fd, chunk.offset, chunk.nbytes, os.POSIX_FADV_DONTNEED)
+        write_back(fd, chunk.offset, chunk.nbytes)
+        self._in_flight.append((fd, chunk.offset, chunk.nbytes))
+        if len(self._in_flight) > IN_FLIGHT:
+            write_back(*self._in_flight.popleft(), wait=True)
         self._unsynced.add(fd)
         self._done += chunk.nbytes
         self._shown.update(chunk.nbytes)

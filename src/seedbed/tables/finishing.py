@@ -1,5 +1,6 @@
 """The last step: what is complete, and only that, gets its final name."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -41,30 +42,37 @@ def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output:
 
 
 def try_finish(output: Output, parts: int, *, force: bool) -> list[str]:
-    """Give an output its final name if all its parts are complete; else say which are not."""
-    if not force and os.path.lexists(output.path) and not output.shards:
-        raise OutputError(f"{output.path}: exists; --force replaces it")
+    """Give an output its final name if all its parts are complete; else say which are not.
+
+    Parts that end together may all try: whoever comes second finds it done.
+    """
     places = [states.place(output, Part(number, parts)) for number in range(1, parts + 1)]
     missing = []
     for number, place in enumerate(places, 1):
-        state = State.load(place) if place.exists() else None
+        state = states.load_if_there(place)
         if state is None or not state.complete:
             of = "missing" if state is None else f"{state.percent} done"
             missing.append(f"{number}/{parts} ({of})")
     if missing:
-        return missing
-    for file in output.files:
-        problem = _problem(file, output.partial / file.name)
-        if problem:
-            raise OutputError(f"{output.partial / file.name}: {problem}; --force starts again")
+        return [] if _is_published(output) else missing
     try:
+        for file in output.files:
+            problem = _problem(file, output.partial / file.name)
+            if problem:
+                raise OSError(f"{output.partial / file.name}: {problem}; --force starts again")
         publish(output.partial, output.path, replace=force and not output.shards)
-    except OSError:
-        if not is_finished(output):  # by another part, at the same time
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, "exists; --force replaces it", str(output.path)) from None
+    except FileNotFoundError:
+        if not _is_published(output):
             raise
     for place in places:
         place.unlink(missing_ok=True)
     return []
+
+
+def _is_published(output: Output) -> bool:
+    return not output.partial.exists() and is_finished(output)
 
 
 def is_finished(output: Output) -> bool:

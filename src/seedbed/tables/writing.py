@@ -13,7 +13,7 @@ from . import states
 from .advice import ScaleWarning, advice
 from .atomic import OutputError, opened, sync_folder
 from .checks import begin, check_space
-from .finish import is_finished, try_finish
+from .finishing import is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
 from .progress import bar
@@ -157,7 +157,7 @@ def write(
     True
     """
     if grow is None:
-        one = table(init, shape, dtype, name=name or "weight", rows=rows)
+        one = table(init, shape, dtype, name="weight" if name is None else name, rows=rows)
     elif rows is None:
         one = grown(grow, shape, init, dtype, name=name)
     else:
