@@ -1,0 +1,13 @@
+"""The one place where `numba.cuda` is imported.
+
+Modules that need a GPU take `cuda` from here and are themselves imported only when a GPU is asked
+for. `numba-cuda-mlir`, the announced successor of `numba-cuda`, has the same interface for kernels
+under ``from numba_cuda_mlir import cuda``. To change over, change the import here, and write the
+intrinsics of `floats`, `gaussian` and `philox`, which are in LLVM's language, in its own as well.
+"""
+
+from typing import Any
+
+from numba import cuda as numba_cuda
+
+cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
