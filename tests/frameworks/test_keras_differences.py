@@ -31,6 +31,8 @@ DIFFERENCES = {
     "a second whole table warns that it equals the first",
     "generator": "`SeedGenerator` is Seedbed's; Keras' own is read from configurations only",
     "arguments": "non-finite or negative `stddev`, or `minval` above `maxval`, is an error",
+    "bounds": "TruncatedNormal also takes `lower` and `upper`, which its configuration has only "
+    "where they are not -2 and 2",
     "axes": "`input_axes` and `output_axes` are kept as lists of int",
     "einsum": "EinsumDense and MultiHeadAttention do not correct the fans of a plain Seedbed "
     "initializer, which they do not know as VarianceScaling",
@@ -146,6 +148,17 @@ def test_arguments():
         assert getattr(theirs, name)(**arguments, seed=1)((2,)).shape == (2,)
         with pytest.raises(ValueError, match=name):
             getattr(initializers, name)(**arguments, seed=1)
+
+
+@shows("bounds")
+def test_bounds():
+    with pytest.raises(TypeError):
+        theirs.TruncatedNormal(lower=-1.0)
+    init = initializers.TruncatedNormal(0.0, 1.0, seed=3, lower=-1.0)
+    assert init((1000,)).min() >= -1.0
+    added = {"lower": -1.0, "upper": 2.0}
+    assert init.get_config() == theirs.TruncatedNormal(0.0, 1.0, seed=3).get_config() | added
+    assert initializers.TruncatedNormal().get_config() == theirs.TruncatedNormal().get_config()
 
 
 @shows("axes")

@@ -27,6 +27,15 @@ DIFFERENCES = {
     "Identity": {"config": {"gain"}},  # Keras forgets the gain when it saves
     "Zeros": {"signature": ()},  # Keras' takes, and rejects, any argument
     "Ones": {"signature": ()},
+    "TruncatedNormal": {
+        "signature": [
+            ("mean", 0.0),
+            ("stddev", 0.05),
+            ("seed", None),
+            ("lower", -2.0),  # JAX's bounds, after Keras' arguments
+            ("upper", 2.0),
+        ]
+    },
 }
 
 
