@@ -13,7 +13,7 @@ import safetensors.numpy
 from seedbed import initializers, tables
 from seedbed.tables.output import output_at
 from seedbed.tables.table import table
-from seedbed.tables.write import write_output
+from seedbed.tables.writing import write_output
 
 NORMAL = initializers.RandomNormal(seed=11)
 RANDOM = ("float16", "bfloat16", "float32", "float64")

@@ -330,3 +330,21 @@ def test_state_is_short_and_readable(tmp_path):
     assert state["done"] == state["total"]
     assert state["run"]["tables"]["weight"]["initializer"]["config"]["seed"] == 5
     assert len(os.listdir(tmp_path)) == 2
+
+
+def test_who_comes_too_late_leaves_nothing(tmp_path, monkeypatch):
+    """The other run ends between the first look and the lock."""
+    from seedbed.tables import writing as module
+
+    path = tmp_path / "table.npy"
+    real = module._opened
+
+    def late(*arguments):
+        monkeypatch.setattr(module, "_opened", real)
+        tables.write(path, INIT, SHAPE)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "_opened", late)
+    with pytest.raises(tables.OutputError, match="exists"):
+        tables.write(path, INIT, SHAPE)
+    assert os.listdir(tmp_path) == ["table.npy"]

@@ -324,10 +324,20 @@ def test_killed_at_50_random_moments(tmp_path, shards):
         assert len(digests) == 1
 
 
+SLOW = """
+import functools, sys
+from seedbed import cli, tables
+
+tables.write = functools.partial(tables.write, chunk_bytes=65_536, checkpoint_seconds=0)
+sys.exit(cli.main())
+"""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_and_the_command_continues(tmp_path, number, code):
-    command = [sys.executable, "-m", "seedbed.cli", "table", "--initializer=random_normal"]
-    command += ["--shape=20000000x16", "--seed=9", "--out=table.npy"]  # 1.3 GB
+    arguments = ["table", "--initializer=random_normal", "--shape=5000000x16", "--seed=9"]
+    arguments += ["--out=table.npy"]
+    command = [sys.executable, "-c", SLOW, *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     place = tmp_path / "table.npy.part.json"
     while not (place.exists() and json.loads(place.read_text())["done"]):
@@ -338,7 +348,8 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
     assert process.returncode == code
     assert err.count("\n") == 1
     assert "of table.npy is saved, --resume continues it" in err
-    run = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "seedbed.cli", *arguments, "--resume"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert tables.verify(tmp_path / "table.npy", INIT, sample=200).ok
     (tmp_path / "table.npy").unlink()

@@ -81,8 +81,8 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
     blank = State(output.describe(), part, 0, sum(run.nbytes for run in output.runs(part)))
     if force and part == Part() and not resume:
         return blank
+    exists = output.partial.exists()  # asked first: a writer saves its state before it creates that
     places = states.places(output)
-    exists = output.partial.exists()
     if exists and not places:
         raise OutputError(f"{output.partial}: exists, and is no unfinished table; remove it")
     own = states.place(output, part)
@@ -105,6 +105,6 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
                 f"{output.path}: {saved.percent} is there from an earlier run; "
                 "--resume continues it, --force starts again"
             )
-        elif place != own and saved.done and not exists:
+        elif place != own and saved.done and not output.partial.exists():
             raise OutputError(f"{place}: what it tells of is gone; remove it")
     return start

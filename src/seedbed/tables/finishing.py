@@ -62,7 +62,9 @@ def try_finish(output: Output, parts: int, *, force: bool) -> list[str]:
                 raise OSError(f"{output.partial / file.name}: {problem}; --force starts again")
         publish(output.partial, output.path, replace=force and not output.shards)
     except FileExistsError:
-        raise FileExistsError(errno.EEXIST, "exists; --force replaces it", str(output.path)) from None
+        raise FileExistsError(
+            errno.EEXIST, "exists; --force replaces it", str(output.path)
+        ) from None
     except FileNotFoundError:
         if not _is_published(output):
             raise

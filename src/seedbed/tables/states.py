@@ -27,17 +27,15 @@ class State(NamedTuple):
         Which part of it.
     done, total : int
         Bytes of the part's data that are on the disk, and all of them.
+    complete : bool
+        Whether the part has nothing left to do: said last, once and for all.
     """
 
     run: dict[str, Any]
     part: Part
     done: int
     total: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether the part has nothing left to do."""
-        return self.done == self.total
+    complete: bool = False
 
     @property
     def percent(self) -> str:
@@ -53,6 +51,7 @@ class State(NamedTuple):
             "part": [number, of],
             "done": self.done,
             "total": self.total,
+            "complete": self.complete,
         }
         write_text(path, json.dumps({**body, "checksum": _checksum(body)}, indent=1) + "\n")
 
@@ -70,7 +69,8 @@ class State(NamedTuple):
             checksum = body.pop("checksum")
             if checksum != _checksum(body):
                 raise ValueError("checksum")
-            return cls(body["run"], Part(*body["part"]), body["done"], body["total"])
+            part = Part(*body["part"])
+            return cls(body["run"], part, body["done"], body["total"], body["complete"])
         except (ValueError, TypeError, KeyError, AttributeError):
             raise OutputError(f"{path}: damaged; --force starts again without it") from None
 

@@ -71,12 +71,12 @@ class Journal:
             self.checkpoint()
         self._broken = False
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, complete: bool = False) -> None:
         """Flush what is written, then say so in the state file."""
         for fd in self._unsynced:
             sync(fd)
         self._unsynced.clear()
-        self.state = self.state._replace(done=self._done)
+        self.state = self.state._replace(done=self._done, complete=complete)
         self.state.save(self._place)
         self._last = time.monotonic()
 

@@ -203,17 +203,22 @@ def write_output(
         output.partial.mkdir(exist_ok=True)
     chunk_bytes = min(chunk_bytes, max(state.total, 1))
     with _opened(output, runs, this) as fds:
-        state = begin(output, this, resume=resume, force=force)  # now that nobody else writes
+        try:
+            state = begin(output, this, resume=resume, force=force)  # now that nobody else writes
+        except OutputError:
+            _leave(output, fds, place)
+            raise
         journal = None
         try:
             _prepare(output, runs, fds, state)
-            state = state._replace(done=_right(runs, fds, state.done, chunk_bytes))
+            right = _right(runs, fds, state.done, chunk_bytes)
+            state = state._replace(done=right, complete=False)
             state.save(place)
             values = sum(run.end - run.begin for run in runs)
             with bar(values, state.total, state.done, progress) as shown:
                 journal = Journal(fds, state, place, checkpoint_seconds, shown)
                 stream(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes)
-            journal.checkpoint()
+            journal.checkpoint(complete=True)
         except BaseException:
             saved = journal.state if journal else state
             if this == Part() and not saved.done:  # nothing worth a resume
@@ -271,6 +276,19 @@ def _right(runs: Sequence[Run], fds: dict[str, int], done: int, chunk_bytes: int
         if right == RECHECKED:
             break
     return done
+
+
+def _leave(output: Output, fds: dict[str, int], place: Path) -> None:
+    """Remove what was begun before it turned out that the output had just been finished."""
+    if all(os.fstat(fd).st_size == 0 for fd in fds.values()):
+        for name in fds:
+            (output.partial / name).unlink(missing_ok=True)
+        if output.shards:
+            with contextlib.suppress(OSError):
+                output.partial.rmdir()
+        state = states.load_if_there(place)
+        if state and not state.done:
+            place.unlink(missing_ok=True)
 
 
 def _drop(output: Output, place: Path) -> None:

@@ -190,7 +190,7 @@ def test_read_only_folder():
     assert os.listdir(folder) == []
 
 
-LONG = ("table", "--shape=2000000000x8", "--initializer=truncated_normal", "--seed=7")
+LONG = ("table", "--shape=100000000x8", "--initializer=truncated_normal", "--seed=7")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
