@@ -1,0 +1,53 @@
+"""Seedbed in PyTorch: tensors and models filled in place.
+
+`fill_` fills a tensor, or this process' piece of a DTensor, with what an initializer gives. The
+functions of `torch.nn.init` are here by name, with ``seed=`` in place of ``generator=``.
+`init_module_` initializes a whole model from a table of name patterns and one seed.
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'"
+    ) from error
+
+from .init import (
+    calculate_gain,
+    constant_,
+    dirac_,
+    eye_,
+    kaiming_normal_,
+    kaiming_uniform_,
+    normal_,
+    ones_,
+    orthogonal_,
+    sparse_,
+    trunc_normal_,
+    uniform_,
+    xavier_normal_,
+    xavier_uniform_,
+    zeros_,
+)
+from .modules import init_module_
+from .tensors import fill_
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "dirac_",
+    "eye_",
+    "fill_",
+    "init_module_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]

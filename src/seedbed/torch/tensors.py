@@ -1,0 +1,149 @@
+"""Tensors filled in place: plain ones, views, and this process' piece of a DTensor."""
+
+import math
+from typing import Any, TypeVar
+
+import torch
+
+from .. import initializers
+from ..dtypes import as_dtype
+from ..fill import Window
+from ..initializers import Initializer
+from ..seeds import SeedGenerator
+
+Filled = TypeVar("Filled", bound=torch.Tensor)
+
+# Dtypes that torch does not hand to NumPy: their bits travel.
+BITS = {
+    torch.bfloat16: torch.int16,
+    torch.float8_e4m3fn: torch.uint8,
+    torch.float8_e5m2: torch.uint8,
+}
+
+
+def fill_(tensor: Filled, init: Initializer | str) -> Filled:
+    """Fill a tensor in place with the values of an initializer.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        Of any shape and of a dtype that Seedbed knows, with storage: `torch.empty`, a parameter, a
+        view, or a model made on ``meta`` after `to_empty`. What is dense in C order is written
+        without a copy; other strides and other devices than the CPU take one of the tensor's size.
+        Of a DTensor each process makes the piece it holds, without communication; the full tensor
+        is the same for every mesh and all placements, and equal to ``init(tensor.shape)``.
+    init : Initializer or str
+        An initializer of `seedbed.initializers`, or its name. It reads a shape as Keras does,
+        (..., inputs, outputs); for fans as PyTorch computes them take `xavier_uniform_` and so on.
+
+    Returns
+    -------
+    torch.Tensor
+        `tensor`.
+
+    Raises
+    ------
+    ValueError
+        If `tensor` is on ``meta``, or a DTensor and `init` has no seed, or is a pending sum.
+    TypeError
+        If `init` is not one of Seedbed's initializers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from seedbed import initializers
+    >>> init = initializers.TruncatedNormal(stddev=0.02, seed=7)
+    >>> weight = fill_(torch.empty(4, 3), init)
+    >>> bool((weight.numpy() == init((4, 3))).all())
+    True
+    """
+    found = initializers.get(init) if isinstance(init, str) else init
+    if not isinstance(found, Initializer):
+        raise TypeError(f"fill_: init must be a Seedbed initializer or its name; given {init!r}")
+    check_storage(tensor, "fill_")
+    if is_sharded(tensor) and not _has_seed(found):
+        raise ValueError(f"fill_: a DTensor needs an initializer with a seed; given {init!r}")
+    return write(tensor, found, "fill_")
+
+
+@torch.no_grad()
+def write(tensor: Filled, init: Initializer, owner: str = "fill_") -> Filled:
+    """Fill a tensor as `fill_` does; one on ``meta`` is left as it is."""
+    if tensor.is_meta:
+        return tensor
+    local, window = piece(tensor, owner)
+    if local.numel() > 0:
+        shape = tuple(tensor.shape)
+        bits = local.view(BITS[local.dtype]) if local.dtype in BITS else local
+        dtype = as_dtype(local.dtype, owner)
+        if local.device.type == "cpu" and local.is_contiguous():
+            init(shape, dtype, window=window, out=bits.detach().numpy().view(dtype))
+            torch.autograd.graph.increment_version(tensor)
+        else:
+            made = torch.empty(local.shape, dtype=bits.dtype, device="cpu")
+            init(shape, dtype, window=window, out=made.numpy().view(dtype))
+            bits.copy_(made)
+    return tensor
+
+
+def is_sharded(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is a DTensor, of which processes hold pieces."""
+    if not torch.distributed.is_available():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(tensor, DTensor)
+
+
+def piece(tensor: torch.Tensor, owner: str) -> tuple[torch.Tensor, Window | None]:
+    """Return the values that this process holds of a tensor, and their window; None is all."""
+    if not is_sharded(tensor):
+        return tensor, None
+    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    assert isinstance(tensor, DTensor)
+    mesh, placements = tensor.device_mesh, tensor.placements
+    local = tensor.to_local()
+    if local.numel() == 0:  # fewer rows than processes, or a process outside the mesh
+        return local, None
+    if any(placement.is_partial() for placement in placements) or not _in_one_run(mesh, placements):
+        raise ValueError(
+            f"{owner}: a DTensor's placements must be replicas and shards in one run; "
+            f"given {placements}"
+        )
+    size, offset = compute_local_shape_and_global_offset(tensor.shape, mesh, placements)
+    if tuple(local.shape) != tuple(size):
+        raise ValueError(f"{owner}: the local tensor must have shape {size}; given {local.shape}")
+    return local, tuple(slice(a, a + n) for a, n in zip(offset, size, strict=True))
+
+
+def _in_one_run(mesh: Any, placements: Any) -> bool:
+    """Return whether each piece is a window.
+
+    Where data and tensor parallelism shard one axis, a strided shard comes first and is cut again:
+    into runs, if those that follow are as many as its factor.
+    """
+    for place, placement in enumerate(placements):
+        factor = getattr(placement, "split_factor", 1)
+        later = range(place + 1, len(placements))
+        same = (at for at in later if placements[at].is_shard(placement.dim)) if factor > 1 else ()
+        if factor != math.prod(mesh.size(at) for at in same) and factor > 1:
+            return False
+    return True
+
+
+def check_storage(tensor: torch.Tensor, owner: str) -> None:
+    """Check that a tensor has storage."""
+    if tensor.is_meta:
+        raise ValueError(
+            f"{owner}: tensor must have storage; given one on meta: call to_empty first"
+        )
+
+
+def _has_seed(init: Initializer) -> bool:
+    """Return whether an initializer gives the same values in every process."""
+    config = init.get_config()
+    seed = init.seed if isinstance(getattr(init, "seed", None), SeedGenerator) else None  # pyright: ignore
+    config = config if seed is None else seed.get_config()
+    return config.get("seed", 0) is not None
