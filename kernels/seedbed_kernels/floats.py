@@ -80,8 +80,8 @@ def unit_float32_open_closed(word):
 
 
 @scalar
-def half_turn_float32_closed_open(word):
-    """Return t in [-1/2, 1/2) from the lower 31 bits of a word."""
+def half_turn_float32_closed_closed(word):
+    """Return t in [-1/2, 1/2] from the lower 31 bits of a word."""
     return F32(np.int32(word << np.uint64(1))) * TWO_M32
 
 
@@ -106,8 +106,8 @@ def unit_float64_open_closed(high, low):
 
 
 @scalar
-def half_turn_float64_closed_open(high, low):
-    """Return t in [-1/2, 1/2): the lower 31 bits of `high`, then all of `low`."""
+def half_turn_float64_closed_closed(high, low):
+    """Return t in [-1/2, 1/2]: the lower 31 bits of `high`, then all of `low`."""
     head = fma(word_float64(high & LOW_31), TWO_M31_F64, -HALF_F64)
     return fma(word_float64(low & LOW_32), TWO_M63_F64, head)
 

@@ -19,8 +19,8 @@ from .floats import (
     float32_bits,
     float64_bits,
     fma,
-    half_turn_float32_closed_open,
-    half_turn_float64_closed_open,
+    half_turn_float32_closed_closed,
+    half_turn_float64_closed_closed,
     unit_float32_closed_open,
     unit_float32_open_closed,
     unit_float64_closed_open,
@@ -186,7 +186,7 @@ def box_muller_float32(radius_word, angle_word):
     The angle is uniform on the right half circle; the top bit of its word mirrors it to the left.
     """
     u = unit_float32_open_closed(radius_word)
-    t = half_turn_float32_closed_open(angle_word)
+    t = half_turn_float32_closed_closed(angle_word)
     y = t * t
     radius = square_root(minus_two_log_float32(u))
     sign = np.int32(angle_word) & SIGN_F32
@@ -198,7 +198,7 @@ def box_muller_float32(radius_word, angle_word):
 def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
     """Return two independent standard normal values from four words; see the float32 twin."""
     u = unit_float64_open_closed(radius_high, radius_low)
-    t = half_turn_float64_closed_open(angle_high, angle_low)
+    t = half_turn_float64_closed_closed(angle_high, angle_low)
     y = t * t
     radius = square_root(minus_two_log_float64(u))
     sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64

@@ -77,8 +77,8 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
 
 
 def smallest_not_below(value: float, dtype: np.dtype) -> float:
-    """Return the smallest number of a floating `dtype` that is at least `value`."""
-    return -largest_not_above(-value, dtype)
+    """Return the smallest number of a floating `dtype` that is at least `value`, never -0."""
+    return 0.0 - largest_not_above(-value, dtype)
 
 
 def largest_below(value: float, dtype: np.dtype) -> float:

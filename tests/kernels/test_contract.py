@@ -1,0 +1,334 @@
+"""Kernels against the stream contract: the oracle, published answers, golden hashes.
+
+Equality is of bits throughout, so no test here can fail by chance.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from seedbed import fill as door
+from seedbed.fill import Normal, TruncatedNormal, Uniform, fill
+from seedbed.seeds import Stream
+from seedbed_kernels import floats, gaussian, philox
+from tests import oracle
+
+KINDS = {"uniform": Uniform, "normal": Normal, "truncated": TruncatedNormal}
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+PARAMETERS = {"uniform": (-0.05, 0.05), "normal": (0.1, 0.02), "truncated": (0.0, 0.02)}
+CASES = [(kind, dtype) for kind in KINDS for dtype in DTYPES]
+GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
+
+# Random123's kat_vectors: counter, key, answer.
+PUBLISHED = [
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
+]
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+SEVEN = Stream(7)
+
+
+def draw(kind, dtype, shape, stream=SEVEN, window=None, parameters=None):
+    source = KINDS[kind](*(parameters or PARAMETERS[kind]))
+    return fill(source, shape, dtype, stream=stream, window=window)
+
+
+def words(text):
+    return [int(word, 16) for word in text.split()]
+
+
+@pytest.mark.parametrize(("counter", "key", "answer"), PUBLISHED)
+def test_published_philox_answers(counter, key, answer):
+    compiled = numba.njit(lambda c, k: philox.philox4x32(c[0], c[1], c[2], c[3], k[0], k[1]))
+    given = np.array(words(counter), np.uint64), np.array(words(key), np.uint64)
+    assert [int(word) & 0xFFFFFFFF for word in compiled(*given)] == words(answer)
+    assert oracle.philox(words(counter), words(key)) == words(answer)
+
+
+def test_philox_ignores_the_upper_halves_of_its_counter():
+    compiled = numba.njit(lambda c: philox.philox4x32(c[0], c[1], c[2], c[3], c[4], c[5]))
+    plain = np.array([1, 2, 3, 4, 5, 6], np.uint64)
+    dirty = plain | np.array([0xABC << 32] * 4 + [0, 0], np.uint64)
+    assert [int(w) % 2**32 for w in compiled(plain)] == [int(w) % 2**32 for w in compiled(dirty)]
+
+
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_fma_of_the_oracle_and_of_the_kernels_is_rounded_once(real):
+    generator = np.random.default_rng(5)
+    a, b, c = (generator.normal(size=3000).astype(real) for _ in range(3))
+    c[::3] = -(a * b)[::3]  # cancellation: a second rounding would show
+    c[1::3] *= real(2.0**-30)
+    compiled = numba.vectorize([f"{t}({t},{t},{t})" for t in ("f4", "f8")])(
+        lambda x, y, z: floats.fma(x, y, z)
+    )
+    expected = [
+        _nearest(Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)), real)
+        for x, y, z in zip(a, b, c, strict=True)
+    ]
+    assert same_bits(oracle.fma(a, b, c), np.array(expected, real))
+    assert same_bits(compiled(a, b, c), np.array(expected, real))
+
+
+def _nearest(exact, real):
+    """Round a fraction once, ties to even."""
+    guess = real(float(exact))
+    around = [guess, np.nextafter(guess, real(-np.inf)), np.nextafter(guess, real(np.inf))]
+    even = np.int32 if real is np.float32 else np.int64
+    return min(around, key=lambda x: (abs(Fraction(float(x)) - exact), x.view(even) & 1))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), CASES)
+def test_equal_to_the_oracle(kind, dtype):
+    for seed, draws, size in ((7, 0, 3000), (2**64 - 1, 3, 700), (2**32, 2**31, 300)):
+        expected = oracle.values(kind, PARAMETERS[kind], dtype, range(size), seed, draws)
+        assert same_bits(draw(kind, dtype, (size,), Stream(seed, draws)), expected)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), CASES)
+@pytest.mark.parametrize("power", [31, 32, 40, 58])
+def test_windows_far_inside_virtual_tables(kind, dtype, power):
+    columns, middle = 96, 2**power
+    rows = middle // columns + 100
+    row = middle // columns
+    window = (slice(row - 1, row + 2), slice(5, 93))
+    elements = [r * columns + c for r in range(row - 1, row + 2) for c in range(5, 93)]
+    assert min(elements) < middle < max(elements)
+    expected = oracle.values(kind, PARAMETERS[kind], dtype, elements, 7)
+    assert same_bits(draw(kind, dtype, (rows, columns), window=window).ravel(), expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "parameters"),
+    [
+        ("uniform", "float32", (1.0, 1.0 + 2.0**-20)),
+        ("uniform", "float32", (-1e38, 2e38)),
+        ("uniform", "float64", (-3.0, -2.9999999)),
+        ("uniform", "bfloat16", (0.0, 0.1)),
+        ("uniform", "bfloat16", (-0.3, 257.0)),
+        ("uniform", "float16", (0.0, 6.2e-5)),
+        ("uniform", "float16", (0.1, 65504.0)),
+        ("normal", "float16", (0.0, 1e-6)),
+        ("normal", "float16", (0.0, 30000.0)),
+        ("normal", "bfloat16", (1.0, 1e-3)),
+        ("truncated", "float16", (0.0, 1.0)),
+        ("truncated", "bfloat16", (0.3, 0.017)),
+    ],
+)
+def test_odd_parameters(kind, dtype, parameters):
+    expected = oracle.values(kind, parameters, dtype, range(4000), 9)
+    found = draw(kind, dtype, (4000,), Stream(9), parameters=parameters)
+    assert same_bits(found, expected)
+    assert np.isfinite(found.astype(np.float64)).all()
+    low, high = parameters
+    if kind == "truncated":
+        low, high = low - 2 * high, low + 2 * high
+        assert (found.astype(np.float64) <= high).all()
+    if kind == "uniform":
+        assert (found.astype(np.float64) < high).all()
+    if kind != "normal":
+        assert (found.astype(np.float64) >= low).all()
+
+
+def test_end_points_of_unit_floats():
+    first, last = np.uint64(0), np.uint64(2**32 - 1)
+    u = numba.njit(lambda w: floats.unit_float32_closed_open(w))
+    assert (u(first), u(last)) == (0.0, np.float32(1 - 2.0**-24))
+    u = numba.njit(lambda w: floats.unit_float32_open_closed(w))
+    assert (u(first), u(last)) == (np.float32(2.0**-33), 1.0)
+    t = numba.njit(lambda w: floats.half_turn_float32_closed_closed(w))
+    assert (t(np.uint64(2**30)), t(np.uint64(2**30 - 1)), t(first)) == (-0.5, 0.5, 0.0)
+    u = numba.njit(lambda a, b: floats.unit_float64_closed_open(a, b))
+    assert (u(first, first), u(last, last)) == (0.0, 1 - 2.0**-53)
+    u = numba.njit(lambda a, b: floats.unit_float64_open_closed(a, b))
+    assert (u(first, first), u(last, last)) == (2.0**-65, 1.0)
+    t = numba.njit(lambda a, b: floats.half_turn_float64_closed_closed(a, b))
+    assert (t(first, first), t(last, last)) == (-0.5, 0.5)
+
+
+def test_normal_at_its_extreme_words():
+    ends = [np.uint64(w) for w in (0, 1, 2**30, 2**31 - 1, 2**31, 2**32 - 1)]
+    narrow = numba.njit(lambda a, b: gaussian.box_muller_float32(a, b))
+    wide = numba.njit(lambda a, b, c, d: gaussian.box_muller_float64(a, b, c, d))
+    for r in ends:
+        for a in ends:
+            r_, a_ = np.array([int(r)]), np.array([int(a)])
+            expected = [v[0] for v in oracle.normals(r_, a_)]
+            assert same_bits(np.array(narrow(r, a), "f4"), np.array(expected, "f4"))
+            expected = [v[0] for v in oracle.normals_float64(r_, r_, a_, a_)]
+            assert same_bits(np.array(wide(r, r, a, a)), np.array(expected))
+    assert abs(narrow(np.uint64(0), np.uint64(0))[0]) == pytest.approx(6.7637, abs=1e-3)
+    assert abs(wide(*[np.uint64(0)] * 4)[1]) == pytest.approx(9.4927, abs=1e-3)
+
+
+def test_sixteen_bit_rounding_at_every_midpoint():
+    import ml_dtypes
+
+    for dtype, carrier, scalar in (
+        (np.float16, np.int16, floats.float16_bits),
+        (ml_dtypes.bfloat16, np.uint16, floats.bfloat16_bits),
+    ):
+        numbers = np.arange(2**16, dtype=np.uint16).view(dtype).astype(np.float32)
+        numbers = np.unique(numbers[np.isfinite(numbers)])
+        middles = (numbers[:-1].astype(np.float64) + numbers[1:]) / 2
+        middles = middles.astype(np.float32)
+        near = [numbers, middles]
+        near += [np.nextafter(middles, np.float32(s)) for s in (-np.inf, np.inf)]
+        cases = np.concatenate(near)
+
+        @numba.njit
+        def convert(values, out, scalar=scalar):
+            for i in range(values.size):
+                out[i] = scalar(values[i])
+
+        out = np.empty(cases.size, carrier)
+        convert(cases, out)
+        np.testing.assert_array_equal(out.view(dtype), cases.astype(dtype))
+
+
+# --- one hash, however it is made ---------------------------------------------------------------
+
+
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8)).hexdigest()
+
+
+GOLDEN_SHAPE = (1009, 331)
+
+
+def golden_hash(kind, dtype):
+    return digest(draw(kind, dtype, GOLDEN_SHAPE, Stream(20260101, 1)))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), CASES)
+def test_golden_hash(kind, dtype):
+    assert GOLDEN[f"{kind} {dtype}"] == golden_hash(kind, dtype)
+
+
+def test_every_sampler_and_dtype_has_a_golden_hash():
+    assert set(GOLDEN) == {f"{kind} {dtype}" for kind, dtype in CASES}
+
+
+LARGE = (30_000_000,)
+
+
+@pytest.fixture(scope="module")
+def large():
+    return draw("truncated", "float32", LARGE)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_threads_do_not_matter(large, threads):
+    numba.set_num_threads(threads)
+    try:
+        assert digest(draw("truncated", "float32", LARGE)) == digest(large)
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+@pytest.mark.parametrize("grain", [999_983, 1 << 16, 4097 * 128, 10**9])
+def test_chunks_do_not_matter(large, grain, monkeypatch):
+    monkeypatch.setattr(door, "GRAIN", grain)
+    assert digest(draw("truncated", "float32", LARGE)) == digest(large)
+
+
+@pytest.mark.parametrize("shape", [LARGE, (6000, 5000), (300, 250, 400), (50, 60, 100, 100)])
+def test_random_windows_assemble_to_the_whole(large, shape):
+    """Fifty windows at odd edges for each rank, then the holes between them."""
+    generator = np.random.default_rng(len(shape))
+    whole = large.reshape(shape)
+    for _ in range(50):
+        window = []
+        for size in shape:
+            start, stop = sorted(generator.integers(0, size + 1, 2))
+            stop = min(stop, start + max(1, int(size * 0.4)))
+            window.append(slice(int(start), int(stop)))
+        part = draw("truncated", "float32", shape, window=tuple(window))
+        assert same_bits(part, np.ascontiguousarray(whole[tuple(window)]))
+    edges = [sorted({0, size, *map(int, generator.integers(1, size, 3))}) for size in shape[:2]]
+    assembled = np.empty(shape, np.float32)
+    for start, stop in zip(edges[0], edges[0][1:], strict=False):
+        for left, right in zip(edges[-1], edges[-1][1:], strict=False):
+            cut = [slice(start, stop), slice(left, right)][: len(shape)]
+            window = (*cut, *[slice(0, size) for size in shape[2:]])
+            assembled[window] = draw("truncated", "float32", shape, window=window)
+    assert digest(assembled) == digest(large)
+
+
+ELSEWHERE = """
+from tests.kernels import test_contract as contract
+from numba.core import config
+assert config.CPU_NAME == {cpu!r}
+for kind, dtype in contract.CASES:
+    golden = contract.GOLDEN[f"{{kind}} {{dtype}}"]
+    assert golden == contract.golden_hash(kind, dtype), (kind, dtype)
+print(contract.digest(contract.draw("truncated", "float32", ({size},))))
+"""
+
+
+@pytest.mark.parametrize(("cpu", "size"), [("x86-64-v3", LARGE[0]), ("x86-64-v2", 300_000)])
+def test_instruction_sets_do_not_matter(large, cpu, size, tmp_path):
+    """AVX2 with fma, and SSE4.2 without: a call of the C library each, so less is drawn."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE.format(cpu=cpu, size=size)],
+        env={
+            **os.environ,
+            "NUMBA_CPU_NAME": cpu,
+            "NUMBA_CPU_FEATURES": "",
+            "NUMBA_CACHE_DIR": str(tmp_path),
+        },
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == digest(large[:size])
+
+
+def test_machine_code_of_the_uniform_kernel():
+    """Vectors of 64-bit lanes, and nothing in double precision."""
+    from llvmlite import binding
+
+    from seedbed_kernels import fills_cpu, samplers
+
+    one = np.float32(1)
+    key = (np.uint64(1), np.uint64(0), np.uint64(0))
+    kernel = numba.njit(nogil=True)(fills_cpu.fill.py_func)
+    kernel(np.empty(300, np.float32), 0, key, samplers.Uniform(one, one, -one, one))
+    (code,) = kernel.inspect_asm().values()
+    if binding.get_host_cpu_features().get("avx2"):
+        assert "vpmuludq" in code
+        assert "%ymm" in code or "%zmm" in code
+    assert "cvtps2pd" not in code
+    assert "mulsd" not in code
+
+
+if __name__ == "__main__":  # python -m tests.kernels.test_contract: write the golden hashes anew
+    path = Path(__file__).parent / "golden.json"
+    hashes = {f"{kind} {dtype}": golden_hash(kind, dtype) for kind, dtype in CASES}
+    path.write_text(json.dumps(hashes, indent=2) + "\n")
