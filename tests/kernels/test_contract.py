@@ -6,6 +6,7 @@ Equality is of bits throughout, so no test here can fail by chance.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -209,6 +210,19 @@ def test_sixteen_bit_rounding_at_every_midpoint():
         out = np.empty(cases.size, carrier)
         convert(cases, out)
         np.testing.assert_array_equal(out.view(dtype), cases.astype(dtype))
+
+
+def test_worked_example_of_the_contract():
+    page = (Path(__file__).parents[2] / "kernels" / "README.md").read_text()
+    number, hexadecimal = r"\| (\S+) ", r"\| ([0-9a-f ]{35}) "
+    rows = re.findall(rf"^{number * 4}{hexadecimal}\| .* {number}\|$", page, re.M)
+    assert [row[0] for row in rows] == ["0", "33", "2³²"]
+    for (_, tile, lane, word, output, value), element in zip(rows, (0, 33, 2**32), strict=True):
+        assert (int(tile), int(word)) == (element // 128, element // 32 % 4)
+        assert int(lane) == 32 * int(tile) + element % 32
+        assert oracle.philox((int(lane), 0, 0, 0), (7, 0)) == words(output)
+        window = (slice(element, element + 1),)
+        assert draw("uniform", "float32", (2**33,), window=window)[0] == np.float32(value)
 
 
 # --- one hash, however it is made ---------------------------------------------------------------
