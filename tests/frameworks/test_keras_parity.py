@@ -97,7 +97,8 @@ def test_fans(shape):
     assert initializers.compute_fans(shape) == reference(shape)
     axes = list(range(len(shape)))
     split = axes[: len(axes) // 2], axes[len(axes) // 2 :]
-    assert initializers.compute_fans(shape, *split) == reference(shape, *split)
+    for chosen in (split, (split[0], None), (None, split[1])):
+        assert initializers.compute_fans(shape, *chosen) == reference(shape, *chosen)
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "truncated_normal", "untruncated_normal"])
