@@ -139,6 +139,20 @@ class RandomInitializer(Initializer):
         return {"seed": seed}
 
 
+def has_seed(init: Initializer) -> bool:
+    """Return whether an initializer gives the same values in every process."""
+    seed = getattr(init, "seed", None)
+    config = seed.get_config() if isinstance(seed, SeedGenerator) else init.get_config()
+    return config.get("seed", 0) is not None
+
+
+def with_seed(init: Initializer, seed: int) -> Initializer:
+    """Return an equal initializer of another seed; those without random numbers have none."""
+    if not isinstance(init, RandomInitializer):
+        return init
+    return type(init).from_config({**init.get_config(), "seed": seed})
+
+
 def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
     """Return an object as Keras 3 writes objects of other packages."""
     name = type(thing).__name__

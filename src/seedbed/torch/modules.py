@@ -10,7 +10,7 @@ import torch
 
 from .. import initializers
 from ..initializers import Initializer
-from ..initializers.initializer import RandomInitializer
+from ..initializers.initializer import RandomInitializer, has_seed, with_seed
 from ..seeds import check_seed, derive
 from .tensors import check_storage, write
 
@@ -145,7 +145,7 @@ def _checked(rule: Any) -> Initializer | Callable[..., Any]:
     """Return a rule as an initializer or a function."""
     found = initializers.get(rule) if isinstance(rule, str) else rule
     if isinstance(found, RandomInitializer):
-        if found.get_config()["seed"] is not None:
+        if has_seed(found):
             raise ValueError(
                 f"init_module_: a rule's initializer must have no seed, for it follows from the "
                 f"parameter's name; given {rule!r}"
@@ -158,10 +158,8 @@ def _checked(rule: Any) -> Initializer | Callable[..., Any]:
 
 
 def _apply(rule: Initializer | Callable[..., Any], parameter: torch.Tensor, seed: int) -> None:
-    if isinstance(rule, RandomInitializer):
-        write(parameter, type(rule).from_config({**rule.get_config(), "seed": seed}))
-    elif isinstance(rule, Initializer):
-        write(parameter, rule)
+    if isinstance(rule, Initializer):
+        write(parameter, with_seed(rule, seed))
     elif "seed" in inspect.signature(rule).parameters:
         rule(parameter, seed=seed)
     else:

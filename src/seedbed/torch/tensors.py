@@ -1,6 +1,7 @@
 """Tensors filled in place: plain ones, views, and this process' piece of a DTensor."""
 
 import math
+import sys
 from typing import Any, TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from .. import initializers
 from ..dtypes import as_dtype
 from ..fill import Window
 from ..initializers import Initializer
-from ..seeds import SeedGenerator
+from ..initializers.initializer import has_seed
 
 Filled = TypeVar("Filled", bound=torch.Tensor)
 
@@ -61,7 +62,7 @@ def fill_(tensor: Filled, init: Initializer | str) -> Filled:
     if not isinstance(found, Initializer):
         raise TypeError(f"fill_: init must be a Seedbed initializer or its name; given {init!r}")
     check_storage(tensor, "fill_")
-    if is_sharded(tensor) and not _has_seed(found):
+    if is_sharded(tensor) and not has_seed(found):
         raise ValueError(f"fill_: a DTensor needs an initializer with a seed; given {init!r}")
     return write(tensor, found, "fill_")
 
@@ -88,11 +89,8 @@ def write(tensor: Filled, init: Initializer, owner: str = "fill_") -> Filled:
 
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is a DTensor, of which processes hold pieces."""
-    if not torch.distributed.is_available():
-        return False
-    from torch.distributed.tensor import DTensor
-
-    return isinstance(tensor, DTensor)
+    module = sys.modules.get("torch.distributed.tensor")  # a second to import, and absent from
+    return module is not None and isinstance(tensor, module.DTensor)  # some builds of PyTorch
 
 
 def piece(tensor: torch.Tensor, owner: str) -> tuple[torch.Tensor, Window | None]:
@@ -139,11 +137,3 @@ def check_storage(tensor: torch.Tensor, owner: str) -> None:
         raise ValueError(
             f"{owner}: tensor must have storage; given one on meta: call to_empty first"
         )
-
-
-def _has_seed(init: Initializer) -> bool:
-    """Return whether an initializer gives the same values in every process."""
-    config = init.get_config()
-    seed = init.seed if isinstance(getattr(init, "seed", None), SeedGenerator) else None  # pyright: ignore
-    config = config if seed is None else seed.get_config()
-    return config.get("seed", 0) is not None

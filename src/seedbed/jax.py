@@ -1,0 +1,181 @@
+"""Seedbed in JAX: sharded arrays, and initializers that take a key.
+
+`array` makes an array of any sharding, in each process only the pieces that its devices hold.
+`initializer` adapts to the ``(key, shape, dtype)`` protocol of ``jax.nn.initializers``, which Flax
+and Equinox call. float64 needs ``jax_enable_x64``; without it a float64 array is a float32 one, as
+everywhere in JAX.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+try:
+    import jax
+except ImportError as error:
+    raise ImportError(
+        "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
+    ) from error
+
+from . import initializers
+from .dtypes import as_dtype
+from .fill import Window, check_shape
+from .initializers import Initializer
+from .initializers.initializer import RandomInitializer, has_seed, with_seed
+
+
+def array(
+    init: Initializer | str, shape: Sequence[int], sharding: Any, dtype: Any = None
+) -> jax.Array:
+    """Return an array of an initializer's values under a sharding.
+
+    Parameters
+    ----------
+    init : Initializer or str
+        An initializer of `seedbed.initializers`, or its name. Where there are several processes it
+        must have a seed.
+    shape : sequence of int
+        The full array, which need not fit in one process' memory.
+    sharding : jax.sharding.Sharding
+        Over the devices of one process or of many; each process calls this function. A piece held
+        by several devices of a process is made once.
+    dtype : dtype or name, optional
+        float32 by default.
+
+    Returns
+    -------
+    jax.Array
+        Equal to ``init(shape, dtype)``, bit for bit, whatever the sharding.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as said above, or the shape does not divide as the sharding says.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from jax.sharding import NamedSharding, PartitionSpec
+    >>> from seedbed import initializers
+    >>> mesh = jax.make_mesh((jax.device_count(),), ("rows",))
+    >>> init = initializers.TruncatedNormal(stddev=0.02, seed=7)
+    >>> table = array(init, (64, 16), NamedSharding(mesh, PartitionSpec("rows")), "bfloat16")
+    >>> bool((table == init((64, 16), "bfloat16")).all())
+    True
+    """
+    found = _found(init, "array")
+    if jax.process_count() > 1 and not has_seed(found):
+        raise ValueError(f"array: init must have a seed where processes are many; given {init!r}")
+    size = check_shape(shape, "array")
+    kind = _canonical(dtype, "array")
+    windows = {
+        device: _plain(index, size)
+        for device, index in sharding.addressable_devices_indices_map(size).items()
+    }
+    uses = Counter(windows.values())
+    made: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
+    pieces = []
+    # Piece by piece: make_array_from_callback would hold all of them here and on the devices.
+    for device, bounds in windows.items():
+        if bounds not in made:
+            made[bounds] = found(size, kind, window=tuple(slice(*ends) for ends in bounds))
+        pieces.append(jax.device_put(made[bounds], device).block_until_ready())
+        uses[bounds] -= 1
+        if uses[bounds] == 0:
+            del made[bounds]
+    return jax.make_array_from_single_device_arrays(size, sharding, pieces, dtype=kind)
+
+
+def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
+    """Return a function of a key, a shape and a dtype, as Flax and Equinox call them.
+
+    The seed is made of the key's first two words, so that ``jax.random.key(7)`` is seed 7, and the
+    values are those of NumPy with that seed. Traced (`jit`, `eval_shape`, `vmap`, `scan`), the
+    function makes its values by a callback to the host: the whole array, on each run, in the
+    process' memory. For arrays that must be born sharded call it outside `jit` with an
+    `out_sharding`, or call `array`.
+
+    Parameters
+    ----------
+    init : Initializer or str
+        An initializer without a seed, or its name.
+
+    Returns
+    -------
+    callable
+        ``function(key, shape, dtype=None, out_sharding=None)``, which returns a `jax.Array`. A key
+        may be of the new style or the old.
+
+    Raises
+    ------
+    ValueError
+        If `init` has a seed.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from seedbed import initializers
+    >>> glorot = initializer("glorot_uniform")
+    >>> weight = jax.jit(lambda key: glorot(key, (4, 3)))(jax.random.key(7))
+    >>> bool((weight == initializers.GlorotUniform(seed=7)((4, 3))).all())
+    True
+    """
+    found = _found(init, "initializer")
+    if isinstance(found, RandomInitializer) and has_seed(found):
+        raise ValueError(f"initializer: init must have no seed, for the key is it; given {init!r}")
+
+    def initialize(
+        key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None
+    ) -> jax.Array:
+        size, kind = check_shape(shape, "initializer"), _canonical(dtype, "initializer")
+        words = _words(key)
+        if isinstance(words, jax.core.Tracer):
+            result = jax.ShapeDtypeStruct(size, kind)
+            made = jax.pure_callback(
+                lambda words: _seeded(found, words)(size, kind),
+                result,
+                words,
+                vmap_method="sequential",
+            )
+            if out_sharding is None:
+                return made
+            return jax.lax.with_sharding_constraint(made, out_sharding)
+        seeded = _seeded(found, words)
+        if out_sharding is None:
+            return jax.numpy.asarray(seeded(size, kind))
+        return array(seeded, size, out_sharding, kind)
+
+    return initialize
+
+
+def _found(init: Any, owner: str) -> Initializer:
+    found = initializers.get(init) if isinstance(init, str) else init
+    if not isinstance(found, Initializer):
+        raise TypeError(f"{owner}: init must be a Seedbed initializer or its name; given {init!r}")
+    return found
+
+
+def _canonical(dtype: Any, owner: str) -> np.dtype:
+    """Return a dtype as JAX holds it: without `jax_enable_x64`, of 32 bits instead of 64."""
+    return np.dtype(jax.dtypes.canonicalize_dtype(as_dtype(dtype, owner)))
+
+
+def _plain(index: Window | None, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Return the bounds of an index, in which JAX leaves out those of the full axis."""
+    parts = index or (slice(None),) * len(shape)
+    return tuple(part.indices(size)[:2] for part, size in zip(parts, shape, strict=True))
+
+
+def _words(key: Any) -> Any:
+    """Return the words of a key of either style."""
+    if jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        return jax.random.key_data(key)
+    return key
+
+
+def _seeded(init: Initializer, words: Any) -> Initializer:
+    """Return an initializer with the seed that a key's words say."""
+    high, low = np.asarray(words).ravel()[:2].tolist()
+    return with_seed(init, high << 32 | low)
