@@ -1,0 +1,104 @@
+"""Imports point one way, and importing the package is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "dask", "flax"}
+CUDA = {"cupy", "nvmath"}
+SOURCES = [
+    *(ROOT / "src" / "seedbed").rglob("*.py"),
+    *(ROOT / "kernels" / "seedbed_kernels").rglob("*.py"),
+]
+# What a layer may import of the package itself; deeper ones only.
+SCALARS = {"compiling", "philox", "floats", "gaussian", "samplers"}
+FOUNDATION = {"dtypes", "seeds", "parallel"}
+
+
+def name(path):
+    return str(path.relative_to(ROOT)).removeprefix("src/").removeprefix("kernels/")
+
+
+def imports(path):
+    """Return the absolute names of all modules that a file imports, anywhere in it."""
+    package = name(path).removesuffix(".py").removesuffix("/__init__").split("/")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            # "from . import x" may name modules: take both.
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def roots(path):
+    return {module.split(".")[0] for module in imports(path)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_only_its_own_file_imports_a_framework(path):
+    own = {path.stem, path.parent.name}
+    own |= {"tensorflow", "jax"} if "keras" in own else set()  # Keras' backends
+    own |= {"tf_keras"} if "tensorflow" in own else set()
+    assert roots(path) & FRAMEWORKS <= own
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_only_cuda_files_touch_cuda(path):
+    if "cuda" in path.stem:
+        return
+    found = {m for m in imports(path) if m.startswith("numba.cuda") or m.split(".")[0] in CUDA}
+    assert not found
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "seedbed_kernels" in p.parts], ids=name)
+def test_kernels_never_import_seedbed(path):
+    assert "seedbed" not in roots(path)
+    if path.stem in SCALARS:
+        own = {m.split(".")[1] for m in imports(path) if m.startswith("seedbed_kernels.")}
+        assert own <= SCALARS
+
+
+@pytest.mark.parametrize(
+    ("layer", "forbidden"),
+    [
+        ("fill.py", {"initializers", "tables", "cli"}),
+        ("parallel.py", {"fill", "initializers", "tables", "cli"}),
+        ("dtypes.py", {"fill", "initializers", "tables", "cli"}),
+        ("seeds.py", {"fill", "initializers", "tables", "cli"}),
+        ("initializers", {"tables", "cli", "bench"} | FRAMEWORKS),
+        ("tables", {"cli", "bench"} | FRAMEWORKS),
+    ],
+)
+def test_layers_import_downwards(layer, forbidden):
+    place = ROOT / "src" / "seedbed" / layer
+    for path in [place] if place.is_file() else place.rglob("*.py"):
+        above = {f"seedbed.{name}" for name in forbidden}
+        found = {m for m in imports(path) if any(m == a or m.startswith(a + ".") for a in above)}
+        assert not found, (name(path), found)
+
+
+def test_import_is_cheap():
+    heavy = {"numba", "scipy", "tqdm", "matplotlib", "threadpoolctl", *FRAMEWORKS, *CUDA}
+    code = "import sys, seedbed; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
+
+
+def test_drawing_on_the_cpu_never_touches_cuda():
+    code = (
+        "import sys\nfrom seedbed import initializers\n"
+        "initializers.GlorotUniform(seed=1)((3, 3))\n"
+        "print(*[m for m in sys.modules if m.startswith(('numba.cuda', 'numba_cuda.numba.cuda'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not [m for m in done.stdout.split() if m not in ("numba.cuda",)]

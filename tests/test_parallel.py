@@ -1,0 +1,127 @@
+"""The thread pool: coverage of the range, faults, fork, nested and concurrent use, Ctrl-C."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from seedbed import initializers, parallel
+
+
+@pytest.mark.parametrize(("n", "grain"), [(0, 4), (1, 4), (4, 4), (5, 4), (1000, 1), (999, 64)])
+def test_every_index_once(n, grain):
+    hits = np.zeros(n, int)
+
+    def task(begin, end):
+        assert 0 <= begin <= end <= n
+        assert end - begin <= grain
+        hits[begin:end] += 1
+
+    parallel.run(task, n, grain)
+    assert (hits == 1).all()
+
+
+def test_several_threads_take_part():
+    assert parallel.threads() > 1
+    barrier = threading.Barrier(parallel.threads(), timeout=20)
+    parallel.run(lambda begin, end: barrier.wait(), parallel.threads(), 1)
+
+
+def test_the_first_error_comes_out_and_ends_the_run():
+    begun = []
+
+    def task(begin, end):
+        begun.append(begin)
+        if begin == 30:
+            raise ValueError("chunk 30")
+        time.sleep(0.001)
+
+    with pytest.raises(ValueError, match="chunk 30"):
+        parallel.run(task, 10_000, 1)
+    assert len(begun) < 1000
+
+
+def test_nested_runs():
+    hits = np.zeros((40, 40), int)
+
+    def outer(begin, end):
+        def inner(left, right):
+            hits[begin:end, left:right] += 1
+
+        parallel.run(inner, 40, 1)
+
+    parallel.run(outer, 40, 1)
+    assert (hits == 1).all()
+
+
+def test_concurrent_calls_from_many_threads():
+    expected = initializers.RandomNormal(seed=1)((2_000_000,))
+    results = [None] * 6
+
+    def call(i):
+        results[i] = initializers.RandomNormal(seed=1)((2_000_000,))
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_draws_too():
+    expected = initializers.RandomUniform(seed=1)((2_000_000,))  # the pool has threads by now
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(
+        target=lambda: sender.send(initializers.RandomUniform(seed=1)((2_000_000,)).sum())
+    )
+    child.start()
+    assert receiver.poll(60)
+    assert receiver.recv() == expected.sum()
+    child.join(30)
+    assert child.exitcode == 0
+
+
+LONG_FILL = """
+import numpy as np
+from seedbed import initializers
+init = initializers.TruncatedNormal(seed=1)
+out = np.empty(20_000_000, "float64")
+init((10,), "float64")
+print("ready", flush=True)
+while True:
+    init((out.size,), out=out)
+"""
+
+
+def test_ctrl_c_ends_a_fill_soon():
+    process = subprocess.Popen(
+        [sys.executable, "-c", LONG_FILL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode != 0
+
+
+def test_threads_follow_numba():
+    import numba
+
+    numba.set_num_threads(2)
+    try:
+        assert parallel.threads() == 2
+    finally:
+        numba.set_num_threads(parallel.most_threads())
