@@ -95,7 +95,8 @@ def fill(
     window : tuple of slice, optional
         One step-1 slice an axis, inside `shape`; all of it by default.
     out : array, optional
-        C-contiguous and writable, of the window's shape; filled in place and returned.
+        C-contiguous and writable, of the window's shape; filled in place and returned. Of NumPy, or
+        on a GPU: anything with ``__cuda_array_interface__`` or ``__dlpack__``.
     device : str, optional
         ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
     owner : str
@@ -104,12 +105,15 @@ def fill(
     Returns
     -------
     array
-        Equal, bit for bit, to ``fill(source, shape, ...)[window]``.
+        Equal, bit for bit, to ``fill(source, shape, ...)[window]``. A new array on a GPU is a
+        `seedbed.cuda.DeviceArray`.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as said above; before any work.
+    RuntimeError
+        If a GPU is asked for and there is none, or what it needs is missing.
 
     Examples
     --------
@@ -126,9 +130,12 @@ def fill(
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
     bounds = None if window is None else check_window(window, shape, owner)
     size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
-    if device not in (None, "cpu"):
-        raise ValueError(f"{owner}: device must be 'cpu'; given {device!r}")
-    array = np.empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
+    if device in (None, "cpu") and (out is None or isinstance(out, np.ndarray)):
+        array = np.empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
+    else:
+        from . import cuda
+
+        array = cuda.place(out, device, size, dtype, owner)
 
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)
@@ -137,6 +144,8 @@ def fill(
     else:
         assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
+    if not isinstance(array, np.ndarray):
+        array.settle()
     return array if out is None else out
 
 
@@ -203,7 +212,7 @@ def _kind(dtype: np.dtype) -> int:
 
 
 def _fill_constant(
-    value: Any, array: np.ndarray, shape: tuple[int, ...], bounds: Window | None, owner: str
+    value: Any, array: Any, shape: tuple[int, ...], bounds: Window | None, owner: str
 ) -> None:
     values = np.asarray(value)
     dtype = array.dtype
@@ -217,7 +226,11 @@ def _fill_constant(
                 f"given {value!r}"
             )
     if values.ndim == 0:
-        flat, item = array.reshape(-1), values.astype(dtype)[()]
+        item = values.astype(dtype)[()]
+        if not isinstance(array, np.ndarray):
+            array.fill(item)
+            return
+        flat = array.reshape(-1)
         parallel.run(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
         return
     try:
@@ -231,22 +244,26 @@ def _fill_constant(
 
 def _fill_random(
     source: Uniform | Normal | TruncatedNormal,
-    array: np.ndarray,
+    array: Any,
     shape: tuple[int, ...],
     bounds: Window | None,
     stream: Stream,
     owner: str,
 ) -> None:
-    from seedbed_kernels import fills_cpu
-
     if array.size == 0:
         return
     sampler = _sampler(source, type(source), array.dtype, owner)
     key = _key(stream)
+    base, lengths, strides, run = _runs(shape, bounds) if bounds else (0, [], [], array.size)
+    if not isinstance(array, np.ndarray):
+        array.fill_random(base, lengths, strides, run, key, sampler)
+        return
+
+    from seedbed_kernels import fills_cpu
+
     flat = array.reshape(-1)
     if array.itemsize == 2:  # Numba knows neither format: their bits travel
         flat = flat.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
-    base, lengths, strides, run = _runs(shape, bounds) if bounds else (0, [], [], 0)
     if not lengths:
 
         def task(begin: int, end: int) -> None:

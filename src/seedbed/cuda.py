@@ -1,0 +1,390 @@
+"""Arrays on NVIDIA GPUs: made here, or handed over by CuPy, PyTorch, JAX and others.
+
+Work is queued on a CUDA stream: on the caller's where its array names one, else on the default
+stream. Nothing but the array itself is allocated on the GPU, and random values never pass through
+the host; those that are computed on the host (Identity, Orthogonal, a Constant array) are copied.
+"""
+
+import importlib.util
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from . import dlpack
+
+_DEVICE = re.compile(r"cuda(?::(\d+))?")
+# What the kernels see: they know neither 16-bit format.
+_RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
+_LEGACY_STREAM, _PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
+_STREAM_IS_MINE = -1  # DLPack: do not wait
+
+
+def cuda(owner: str) -> Any:
+    """Return `numba.cuda`, ready for work.
+
+    Raises
+    ------
+    RuntimeError
+        If the package, the driver, a GPU or the compiler is missing; the message says which.
+    """
+    needs = f"{owner}: device 'cuda' needs"
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise RuntimeError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
+    from seedbed_kernels.cuda_shim import cuda
+
+    error = cuda.cuda_error()
+    if error is not None:
+        raise RuntimeError(f"{needs} an NVIDIA driver: {' '.join(str(error).split())}")
+    if len(cuda.gpus) == 0:
+        raise RuntimeError(f"{needs} an NVIDIA GPU: the driver finds none")
+    if not cuda.is_available():
+        raise RuntimeError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+    return cuda
+
+
+def device_number(device: str, owner: str) -> int:
+    """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
+    match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
+    if match is None:
+        raise ValueError(f"{owner}: device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+    number, count = int(match[1] or 0), len(cuda(owner).gpus)
+    if number >= count:
+        raise ValueError(f"{owner}: device {device!r} is not there; the driver finds {count}")
+    return number
+
+
+class DeviceArray:
+    """C-contiguous array in the memory of a GPU.
+
+    CuPy, PyTorch and JAX take it without a copy: ``torch.from_dlpack(array)``,
+    ``cupy.from_dlpack(array)``, ``jax.dlpack.from_dlpack(array)``; and by
+    `__cuda_array_interface__`, which knows neither bfloat16 nor float8, whatever else reads that.
+
+    Parameters
+    ----------
+    data : numba.cuda device array
+        The bytes, one-dimensional, as uint8.
+    shape : tuple of int
+    dtype : numpy.dtype
+    device : int
+        Number of the GPU.
+    stream : numba.cuda stream
+        On which the array is worked on; 0 is the default stream.
+    """
+
+    def __init__(
+        self, data: Any, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.device = device
+        self.stream = stream
+        self.settled = True  # nobody needs to wait: whoever uses the array knows its stream
+        self._data = data
+
+    @classmethod
+    def empty(
+        cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0, owner: str = ""
+    ) -> Self:
+        """Return a new array whose values are not set."""
+        gpu = cuda(owner)
+        with gpu.gpus[device]:
+            data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
+        return cls(data, shape, dtype, device, stream)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def pointer(self) -> int:
+        """The address of the first element."""
+        return self._data.__cuda_array_interface__["data"][0]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"DeviceArray(shape={self.shape}, dtype={self.dtype.name}, device='{self.name}')"
+
+    @property
+    def name(self) -> str:
+        """The device as `fill` takes it: ``"cuda:0"``."""
+        return f"cuda:{self.device}"
+
+    def __getitem__(self, part: slice) -> "DeviceArray":
+        """Return rows that follow each other, as a view."""
+        if not isinstance(part, slice):
+            raise TypeError(f"a DeviceArray is cut by one slice of its first axis; given {part!r}")
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a DeviceArray is cut by slices of step 1; given {part!r}")
+        shape = (max(stop - start, 0), *self.shape[1:])
+        row = math.prod(self.shape[1:]) * self.itemsize
+        data = self._data[start * row : start * row + shape[0] * row] if row else self._data
+        return DeviceArray(data, shape, self.dtype, self.device, self.stream)
+
+    def __setitem__(self, where: Any, values: Any) -> None:
+        """Copy values from the host to all of the array: ``array[...] = values``."""
+        if where is not Ellipsis:
+            raise TypeError(f"a DeviceArray is set as a whole, by [...]; given {where!r}")
+        if not self.size:
+            return
+        host = np.empty(self.shape, self.dtype)
+        host[...] = values
+        with _numba().gpus[self.device]:
+            self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
+        self.synchronize()
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("a DeviceArray is in the memory of a GPU; copy_to_host() copies it")
+
+    def reshape(self, shape: Any) -> "DeviceArray":
+        """Return a view of another shape with as many elements."""
+        shape = tuple(shape)
+        if math.prod(shape) != self.size:
+            raise ValueError(f"shape {self.shape} cannot become {shape}")
+        return DeviceArray(self._data, shape, self.dtype, self.device, self.stream)
+
+    def copy_to_host(self, out: np.ndarray | None = None) -> np.ndarray:
+        """Return a NumPy array with the values, once they are there.
+
+        Parameters
+        ----------
+        out : numpy.ndarray, optional
+            C-contiguous, with as many bytes; otherwise a new array.
+        """
+        host = np.empty(self.shape, self.dtype) if out is None else out
+        self.send_to_host(host)
+        self.synchronize()
+        return host
+
+    def send_to_host(self, out: np.ndarray) -> None:
+        """Queue a copy to the host; it takes part in the background if `out` is pinned."""
+        if self.size:
+            with _numba().gpus[self.device]:
+                self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
+
+    def synchronize(self) -> None:
+        """Wait until all work queued for the array is done."""
+        gpu = _numba()
+        with gpu.gpus[self.device]:
+            (self.stream or gpu.default_stream()).synchronize()
+
+    def settle(self) -> None:
+        """Wait for work queued, if the array's user cannot: on a stream that is not the user's."""
+        if not self.settled:
+            self.synchronize()
+
+    def fill(self, value: Any) -> None:
+        """Set all elements to one value."""
+        from seedbed_kernels import fills_cuda
+
+        if not self.size:
+            return
+        bits = np.dtype(f"u{min(self.itemsize, 8)}")
+        words = np.array([value], self.dtype).view(bits)
+        with _numba().gpus[self.device]:
+            fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
+
+    def fill_random(
+        self,
+        base: int,
+        lengths: Sequence[int],
+        strides: Sequence[int],
+        run: int,
+        key: Any,
+        sampler: Any,
+    ) -> None:
+        """Set the elements to those of a window; `fills_cuda.fill_window` says what is what."""
+        from seedbed_kernels import fills_cuda
+
+        if not self.size:
+            return
+        bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
+        flat = self._data.view(bits)
+        with _numba().gpus[self.device]:
+            fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.dtype.kind == "V":
+            raise AttributeError(
+                f"__cuda_array_interface__ does not know {self.dtype.name}; __dlpack__ does"
+            )
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.pointer, False),
+            "strides": None,
+            "stream": int(self.stream) if self.stream else _LEGACY_STREAM,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, self.device
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Hand the array over to a consumer that works on `stream`, as the protocol says."""
+        device = self.__dlpack_device__()
+        if copy or dl_device not in (None, device):
+            raise BufferError("a DeviceArray is handed over where it is, without a copy")
+        if stream != _STREAM_IS_MINE:
+            self._wait_on(_LEGACY_STREAM if stream is None else int(stream))
+        return dlpack.export(self.pointer, self.shape, self.dtype, device, self)
+
+    def _wait_on(self, stream: int) -> None:
+        """Let work queued on another stream from now on wait for what is queued on this one."""
+        if stream == (int(self.stream) if self.stream else _LEGACY_STREAM):
+            return
+        gpu = _numba()
+        with gpu.gpus[self.device]:
+            event = gpu.event(timing=False)
+            event.record(self.stream)
+            event.wait(_stream(gpu, stream))
+
+
+def _numba() -> Any:
+    from seedbed_kernels.cuda_shim import cuda
+
+    return cuda
+
+
+def place(
+    out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype, owner: str
+) -> DeviceArray:
+    """Return an array on a GPU to be filled: `out` if it can be, or a new one on `device`.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        If `out` is not such an array, or there is no such GPU.
+    """
+    if out is None:
+        assert device is not None
+        return DeviceArray.empty(shape, dtype, device_number(device, owner), owner=owner)
+    if isinstance(out, np.ndarray):
+        raise ValueError(f"{owner}: device is {device!r} but out is a NumPy array")
+    array = out if isinstance(out, DeviceArray) else adopt(out, owner)
+    if array.shape != shape:
+        raise ValueError(f"{owner}: out must have shape {shape}; given {array.shape}")
+    if array.dtype != dtype:
+        raise ValueError(f"{owner}: out must have dtype {dtype.name}; given {array.dtype.name}")
+    if device is not None and (device == "cpu" or device_number(device, owner) != array.device):
+        raise ValueError(f"{owner}: device is {device!r} but out is on {array.name!r}")
+    return array
+
+
+def adopt(out: Any, owner: str) -> DeviceArray:
+    """Return another library's array on a GPU, the same memory, as a `DeviceArray`.
+
+    It says where its memory is by DLPack, else by `__cuda_array_interface__`, and by the latter on
+    which stream it is worked on. Where it names none, `settle` waits for the work to be done.
+    """
+    interface = getattr(out, "__cuda_array_interface__", None)
+    kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
+    if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
+        raise TypeError(
+            f"{owner}: out must be a NumPy array, or an array on a GPU with "
+            f"__cuda_array_interface__ or __dlpack__; given {type(out).__name__}"
+        )
+    gpu = cuda(owner)
+    handle = interface.get("stream") if interface else None
+    if kind is None:
+        assert interface is not None
+        capsule, tensor = None, _described(interface, gpu.get_current_device().id)
+    else:
+        capsule = _capsule(out, _LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
+        tensor = dlpack.read(capsule)
+    if tensor.read_only or (interface and interface["data"][1]):
+        raise ValueError(f"{owner}: out must be writable; given a read-only array")
+    if not _contiguous(tensor):
+        raise ValueError(f"{owner}: out must be C-contiguous; given strides {tensor.strides}")
+    number = tensor.device[1]
+    with gpu.gpus[number]:
+        nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+        data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
+        stream = 0 if handle is None else _stream(gpu, handle)
+    array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
+    array.settled = handle is not None
+    return array
+
+
+class _Memory:
+    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
+
+    def __init__(self, pointer: int, nbytes: int, owner: Any) -> None:
+        self.owner = owner
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (pointer, False),
+            "strides": None,
+        }
+
+
+def _capsule(out: Any, stream: int) -> Any:
+    try:
+        return out.__dlpack__(stream=stream, max_version=(1, 0))
+    except TypeError:  # a producer from before DLPack 1.0
+        return out.__dlpack__(stream=stream)
+
+
+def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
+    """Return what a CUDA array interface says; it does not say which GPU."""
+    dtype = np.dtype(interface["typestr"])
+    strides = interface.get("strides")
+    if strides is not None:
+        strides = tuple(step // dtype.itemsize for step in strides)
+    pointer, read_only = interface["data"]
+    shape = tuple(interface["shape"])
+    return dlpack.Tensor(pointer, shape, strides, dtype, (dlpack.CUDA, device), read_only)
+
+
+def _contiguous(tensor: dlpack.Tensor) -> bool:
+    if tensor.strides is None or 0 in tensor.shape:
+        return True
+    step = 1
+    for length, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
+        if length > 1 and stride != step:
+            return False
+        step *= length
+    return True
+
+
+def _stream(gpu: Any, handle: int) -> Any:
+    """Return the stream of a handle, as the CUDA array interface and DLPack number them."""
+    if handle == _LEGACY_STREAM:
+        return gpu.legacy_default_stream()
+    if handle == _PER_THREAD_STREAM:
+        return gpu.per_thread_default_stream()
+    return gpu.external_stream(handle)
