@@ -81,7 +81,7 @@ def test_safetensors_is_what_the_library_loads(tmp_path, shape, dtype):
 @pytest.mark.frameworks
 @pytest.mark.parametrize("dtype", [*RANDOM, *EIGHT])
 def test_safetensors_in_torch(tmp_path, dtype):
-    torch = pytest.importorskip("torch")
+    import torch
     from safetensors.torch import load_file
 
     init = NORMAL if dtype in RANDOM else initializers.Constant(1.5)

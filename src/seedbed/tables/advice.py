@@ -30,7 +30,7 @@ def advice(table: Table) -> list[str]:
     name = f"{table.name}: {table.dtype.name}"
     numbers = sample.astype(np.float64)
     if numbers.min() == numbers.max():
-        return [f"{name} rounds all values to {numbers[0]:g}"]
+        return [f"{name} rounds all values to {numbers[0] + 0.0:g}"]
     found = []
     smallest = float(ml_dtypes.finfo(table.dtype).smallest_normal)
     share = float(np.mean(np.abs(numbers) < smallest))

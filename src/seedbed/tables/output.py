@@ -244,7 +244,7 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
         if path.suffix in FORMATS:
             raise ValueError(f"tables.write: path of shards is a folder; given {str(path)!r}")
         for one in tables:
-            if one.rows is not None or one.kept is not None or not one.shape:
+            if one.rows is not None or not one.shape:
                 raise ValueError("tables.write: shards hold whole tables: no rows, no rank 0")
             if not 1 <= operator.index(shards) <= max(one.shape[0], 1):
                 raise ValueError(
