@@ -78,8 +78,8 @@ def draw(
         raise ValueError(f"seedbed show: draws two or more real values; given {drawn}")
     values = np.empty(min(drawn.size, VALUES), drawn.dtype)
     drawn.fill(values, 0)
-    source = drawn.init.source(shape) if hasattr(drawn.init, "source") else None
-    theory = _theory(source)
+    source = getattr(drawn.init, "source", None)
+    theory = _theory(source(shape)) if source else None
     figure = Figure((8, 6), dpi=150, layout="constrained")
     _paint(figure, str(drawn), values.astype(np.float64), drawn.dtype, theory)
     partial = path.with_name(path.name + ".part")

@@ -14,7 +14,15 @@ class Initializer:
     """Base of all initializers: a description of a table that makes it, or a window of it.
 
     Subclasses implement `__call__`, and `get_config` with the arguments of their constructor.
+
+    Attributes
+    ----------
+    windowed : bool
+        Whether a window costs less than the whole; if not, the whole is made once and kept where
+        many windows are needed.
     """
+
+    windowed = True
 
     def __call__(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import initializers
 from ..dtypes import as_dtype
 from ..fill import Window, check_shape
 
@@ -77,7 +78,7 @@ class Table:
     """
 
     name: str
-    init: Any
+    init: initializers.Initializer
     shape: tuple[int, ...]
     dtype: np.dtype
     rows: tuple[int, int] | None = None
@@ -85,7 +86,7 @@ class Table:
     whole: Callable[[], np.ndarray] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.whole is None and not getattr(self.init, "windowed", True):
+        if self.whole is None and not self.init.windowed:
             compute = functools.cache(lambda: self.init(self.shape, self.dtype))
             object.__setattr__(self, "whole", compute)
 
@@ -162,8 +163,6 @@ class Table:
 
     def describe(self) -> dict[str, Any]:
         """Return what makes the values, as JSON; `from_description` is the inverse."""
-        from .. import initializers
-
         description = {
             "initializer": initializers.serialize(self.init),
             "shape": list(self.shape),
@@ -178,8 +177,6 @@ class Table:
     @classmethod
     def from_description(cls, name: str, description: dict[str, Any]) -> "Table":
         """Return the table that `describe` described; ``kept`` tells where kept rows come from."""
-        from .. import initializers
-
         rows, kept = description.get("rows"), None
         if "kept" in description:
             source = description["kept"]
@@ -247,8 +244,6 @@ def table(
     owner: str = "tables.write",
 ) -> Table:
     """Return a checked table; `write` says what the arguments are."""
-    from .. import initializers
-
     init = _seeded(initializers.get(init), owner)
     shape = check_shape(shape, owner)
     dtype = as_dtype(dtype, owner)
@@ -283,8 +278,6 @@ def initializer(
     default_seed : int, optional
         For an initializer that takes a seed but is given none; a random one by default.
     """
-    from .. import initializers
-
     if not isinstance(name, str):
         raise TypeError(f"{owner}: initializer must be a name; given {name!r}")
     if "seed" in inspect.signature(type(initializers.get(name))).parameters:
@@ -313,17 +306,16 @@ def _check_rows(
     return int(start), int(stop)
 
 
-def _seeded(init: Any, owner: str) -> Any:
+def _seeded(init: Any, owner: str) -> initializers.Initializer:
     """Return an initializer whose config has an integer seed, where it has a seed."""
-    kind: Any = type(init)
-    if not hasattr(kind, "get_config"):
+    if not isinstance(init, initializers.Initializer):
         raise TypeError(f"{owner}: init must be an initializer; given {init!r}")
     config = init.get_config()
     if "seed" not in config or isinstance(config["seed"], int):
         return init
     seed = getattr(init, "seed", None)
     if config["seed"] is None and isinstance(seed, int):
-        return kind.from_config({**config, "seed": seed})
+        return type(init).from_config({**config, "seed": seed})
     raise ValueError(
         f"{owner}: a table on disk needs an initializer with an integer seed; "
         f"given {config['seed']!r}"
