@@ -14,6 +14,8 @@ import numpy as np
 
 try:
     import jax
+    from jax.core import Tracer
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec
 except ImportError as error:
     raise ImportError(
         "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
@@ -106,7 +108,8 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
     -------
     callable
         ``function(key, shape, dtype=None, out_sharding=None)``, which returns a `jax.Array`. A key
-        may be of the new style or the old.
+        may be of the new style or the old; `out_sharding` a sharding, or a PartitionSpec of the
+        mesh that `jax.set_mesh` has set.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
     ) -> jax.Array:
         size, kind = check_shape(shape, "initializer"), _canonical(dtype, "initializer")
         words = _words(key)
-        if isinstance(words, jax.core.Tracer):
+        if isinstance(words, Tracer):
             result = jax.ShapeDtypeStruct(size, kind)
             made = jax.pure_callback(
                 lambda words: _seeded(found, words)(size, kind),
@@ -139,12 +142,12 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
                 words,
                 vmap_method="sequential",
             )
-            if out_sharding is None:
-                return made
-            return jax.lax.with_sharding_constraint(made, out_sharding)
+            return made if out_sharding is None else _placed(made, out_sharding)
         seeded = _seeded(found, words)
         if out_sharding is None:
             return jax.numpy.asarray(seeded(size, kind))
+        if isinstance(out_sharding, PartitionSpec):
+            out_sharding = NamedSharding(jax.sharding.get_mesh(), out_sharding)
         return array(seeded, size, out_sharding, kind)
 
     return initialize
@@ -170,9 +173,17 @@ def _plain(index: Window | None, shape: tuple[int, ...]) -> tuple[tuple[int, int
 
 def _words(key: Any) -> Any:
     """Return the words of a key of either style."""
-    if jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
         return jax.random.key_data(key)
     return key
+
+
+def _placed(made: jax.Array, sharding: Any) -> jax.Array:
+    """Return a traced array under a sharding, or under a PartitionSpec of the mesh in use."""
+    mesh = getattr(sharding, "mesh", None) or jax.sharding.get_abstract_mesh()
+    if AxisType.Explicit in mesh.axis_types:
+        return jax.sharding.reshard(made, sharding)
+    return jax.lax.with_sharding_constraint(made, sharding)
 
 
 def _seeded(init: Initializer, words: Any) -> Initializer:

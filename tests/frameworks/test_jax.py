@@ -1,0 +1,220 @@
+"""seedbed.jax: arrays of any sharding, and initializers that take a key."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("jax")
+
+pytestmark = pytest.mark.frameworks
+
+HEAD = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P, SingleDeviceSharding
+import seedbed.jax
+from seedbed import initializers
+"""
+
+
+def start(code, devices=8, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error::UserWarning:seedbed", "-c", HEAD + textwrap.dedent(code)],
+        env={
+            **os.environ,
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "JAX_PLATFORMS": "cpu",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr[-3000:]
+    return stdout
+
+
+def test_each_shard_is_its_window_and_replicas_are_made_once():
+    finish(
+        start("""
+        class Counted(initializers.TruncatedNormal):
+            windows = []
+            def __call__(self, shape, dtype=None, *, window=None, **others):
+                self.windows.append(window)
+                return super().__call__(shape, dtype, window=window, **others)
+
+        mesh = jax.make_mesh((4, 2), ("a", "b"))
+        specs = {P("a"): 4, P("b"): 2, P("a", "b"): 8, P(("a", "b")): 8, P(None, "a"): 4, P(): 1,
+                 P(("b", "a"), None): 8}
+        shardings = {NamedSharding(mesh, spec): made for spec, made in specs.items()}
+        shardings[SingleDeviceSharding(jax.devices()[3])] = 1
+        shape = (24, 16)
+        for dtype in ("float32", "bfloat16", "float16"):
+            init = Counted(stddev=0.02, seed=7)
+            whole = np.asarray(initializers.TruncatedNormal(stddev=0.02, seed=7)(shape, dtype))
+            for sharding, made in shardings.items():
+                Counted.windows.clear()
+                table = seedbed.jax.array(init, shape, sharding, dtype)
+                assert len(Counted.windows) == made, (sharding, Counted.windows)
+                assert table.sharding == sharding and table.dtype == dtype
+                for shard in table.addressable_shards:
+                    np.testing.assert_array_equal(shard.data, whole[shard.index], strict=True)
+                np.testing.assert_array_equal(table, whole, strict=True)
+        """)
+    )
+
+
+def test_dtypes_ranks_names_and_errors():
+    finish(
+        start("""
+        def refused(error, message, call):
+            try:
+                call()
+            except error as caught:
+                assert message in str(caught), caught
+            else:
+                raise AssertionError(message)
+
+        array = seedbed.jax.array
+        mesh = jax.make_mesh((8,), ("a",))
+        rows = NamedSharding(mesh, P("a"))
+        for dtype in ("bool", "int8", "uint16", "int32", "complex64", "float8_e4m3fn", None):
+            ones = array("ones", (8, 2), rows, dtype)
+            assert ones.dtype == (dtype or "float32") and (ones.astype("complex64") == 1).all()
+        assert array("zeros", (), NamedSharding(mesh, P())).shape == ()
+        assert array("zeros", (0, 3), rows).shape == (0, 3)
+        assert array("orthogonal", (16, 4), rows).shape == (16, 4)
+        init = initializers.RandomNormal(seed=1)
+        assert array(init, (8,), rows, "float64").dtype == "float32"
+        with jax.enable_x64(True):
+            wide = array(init, (8,), rows, "float64")
+            np.testing.assert_array_equal(wide, init((8,), "float64"), strict=True)
+        refused(ValueError, "evenly divide", lambda: array(init, (9,), rows))
+        refused(TypeError, "array: init must be", lambda: array(3, (8,), rows))
+        refused(ValueError, "array: unknown dtype", lambda: array(init, (8,), rows, "float33"))
+        refused(ValueError, "array: shape must hold", lambda: array(init, (-8,), rows))
+        refused(ValueError, "must have no seed", lambda: seedbed.jax.initializer(init))
+        refused(TypeError, "initializer: init", lambda: seedbed.jax.initializer(len))
+        """)
+    )
+
+
+def test_a_key_is_a_seed_with_and_without_jit():
+    finish(
+        start("""
+        draw = seedbed.jax.initializer(initializers.TruncatedNormal(stddev=0.02))
+        of_seed = lambda seed: initializers.TruncatedNormal(stddev=0.02, seed=seed)
+        for dtype in ("float32", "bfloat16"):
+            for key in (jax.random.key(7), jax.random.PRNGKey(7), jax.random.key(7, impl="rbg")):
+                for function in (draw, jax.jit(draw, static_argnums=(1, 2))):
+                    made = function(key, (5, 3), jnp.dtype(dtype))
+                    np.testing.assert_array_equal(made, of_seed(7)((5, 3), dtype), strict=True)
+        # A key of 64 bits is used in full, and split keys give other values.
+        one, other = jax.random.split(jax.random.key(7))
+        high, low = map(int, jax.random.key_data(one))
+        np.testing.assert_array_equal(draw(one, (9,)), of_seed(high << 32 | low)((9,)))
+        assert not (draw(one, (9,)) == draw(other, (9,))).any()
+
+        keys = jax.random.split(jax.random.key(1), 3)
+        stacked = jax.jit(jax.vmap(lambda key: draw(key, (4, 2))))(keys)
+        np.testing.assert_array_equal(stacked, np.stack([draw(key, (4, 2)) for key in keys]))
+        _, scanned = jax.lax.scan(lambda carry, key: (carry, draw(key, (4, 2))), 0, keys)
+        np.testing.assert_array_equal(scanned, stacked)
+        abstract = jax.eval_shape(lambda key: draw(key, (10**9, 10**4)), jax.random.key(0))
+        assert abstract.shape == (10**9, 10**4) and abstract.dtype == "float32"
+
+        whole = draw(jax.random.key(7), (16, 4))
+        for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+            mesh = jax.make_mesh((8,), ("a",), axis_types=(kind,))
+            rows = NamedSharding(mesh, P("a"))
+            tables = [
+                draw(jax.random.key(7), (16, 4), out_sharding=rows),
+                jax.jit(lambda key: draw(key, (16, 4)), out_shardings=rows)(jax.random.key(7)),
+            ]
+            with jax.set_mesh(mesh):
+                placed = lambda key: draw(key, (16, 4), out_sharding=P("a"))
+                tables += [placed(jax.random.key(7)), jax.jit(placed)(jax.random.key(7))]
+            for table in tables:
+                assert table.sharding.is_equivalent_to(rows, 2), table.sharding
+                np.testing.assert_array_equal(table, whole)
+        assert (seedbed.jax.initializer("ones")(jax.random.key(1), (2,), "bfloat16") == 1).all()
+        """)
+    )
+
+
+def test_many_and_large_arrays_under_jit():
+    """Callbacks that wait for JAX itself would hang here."""
+    finish(
+        start("""
+        draw = seedbed.jax.initializer("glorot_uniform")
+
+        @jax.jit
+        def model(key):
+            keys = jax.random.split(key, 20)
+            return [draw(key, (1000, 700)) for key in keys]
+
+        for seed in range(3):
+            layers = model(jax.random.key(seed))
+            key = jax.random.split(jax.random.key(seed), 20)[13]
+            np.testing.assert_array_equal(layers[13], draw(key, (1000, 700)))
+        """)
+    )
+
+
+def test_a_table_is_never_held_twice():
+    """Eight devices' pieces of 32 MiB: with one more in flight, 1.13 tables; 1.3 are allowed."""
+    out = finish(
+        start("""
+        import resource
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        rows = NamedSharding(jax.make_mesh((8,), ("a",)), P("a"))
+        init = initializers.RandomUniform(seed=1)
+        seedbed.jax.array(init, (64, 64), rows).block_until_ready()
+        before = peak()
+        table = seedbed.jax.array(init, (2**18, 256), rows)
+        table.block_until_ready()
+        print((peak() - before) / table.nbytes)
+        last = table.addressable_shards[7]
+        np.testing.assert_array_equal(last.data, init(table.shape, window=last.index))
+        """)
+    )
+    assert 0.9 < float(out) < 1.3
+
+
+def test_two_processes_make_one_array(tmp_path):
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    code = """
+    import sys
+    jax.distributed.initialize("localhost:{port}", num_processes=2, process_id={rank})
+    mesh = jax.make_mesh((4, 2), ("a", "b"))
+    init = initializers.TruncatedNormal(seed=7)
+    whole = init((24, 6), "bfloat16")
+    for spec in (P("a", "b"), P("b"), P(None, "b"), P()):
+        table = seedbed.jax.array(init, (24, 6), NamedSharding(mesh, spec), "bfloat16")
+        assert len(table.addressable_shards) == 4 and not table.is_fully_addressable
+        for shard in table.addressable_shards:
+            np.testing.assert_array_equal(shard.data, whole[shard.index], strict=True)
+    try:
+        seedbed.jax.array("random_normal", (24, 6), NamedSharding(mesh, P("a")))
+    except ValueError as error:
+        print(error)
+    """
+    processes = [start(code.format(port=port, rank=rank), devices=4) for rank in range(2)]
+    for process in processes:
+        assert "init must have a seed" in finish(process)
+
+
+def test_without_jax_an_error_says_what_to_install():
+    code = "import sys; sys.modules['jax'] = None; import seedbed.jax"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'" in done.stderr
