@@ -2,14 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .dtypes import largest_below, smallest_not_below
-from .fill import TRUNCATION, Normal, Source, TruncatedNormal, Uniform
+from .fill import Haar, Normal, Source, TruncatedNormal, Uniform
 from .tables.atomic import OutputError, publish
 from .tables.table import table
 
@@ -21,12 +20,19 @@ INK, QUIET, HISTOGRAM, THEORY = "#1b1f24", "#6a737d", "#9ecae1", "#d9480f"
 
 
 class Theory(NamedTuple):
-    """A distribution: in words, density, cumulative probability, moments as in `MOMENTS`."""
+    """A distribution of SciPy's, and what it is in words."""
 
     words: str
-    density: Callable[[np.ndarray], np.ndarray]
-    below: Callable[[np.ndarray], np.ndarray]
-    moments: tuple[float, ...]
+    distribution: Any
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """Moments and bounds, in the order of `MOMENTS`."""
+        mean, variance, skewness, kurtosis = self.distribution.stats("mvsk")
+        return tuple(
+            float(x)
+            for x in (mean, variance**0.5, skewness, kurtosis, *self.distribution.support())
+        )
 
 
 def draw(
@@ -79,7 +85,7 @@ def draw(
     values = np.empty(min(drawn.size, VALUES), drawn.dtype)
     drawn.fill(values, 0)
     source = getattr(drawn.init, "source", None)
-    theory = _theory(source(shape)) if source else None
+    theory = _theory(source(shape), shape) if source else None
     figure = Figure((8, 6), dpi=150, layout="constrained")
     _paint(figure, str(drawn), values.astype(np.float64), drawn.dtype, theory)
     partial = path.with_name(path.name + ".part")
@@ -91,48 +97,24 @@ def draw(
     return f"{path}: {values.size:,} values of {drawn}: {found}{wanted}"
 
 
-def _theory(source: Source | None) -> Theory | None:
+def _theory(source: Source, shape: tuple[int, ...]) -> Theory | None:
+    """Return the distribution of a value of a table, if it has a density."""
+    from scipy import stats
+
     match source:
         case Uniform(low, high) if low < high:
-            width = high - low
-            return Theory(
-                f"uniform on [{low:.4g}, {high:.4g})",
-                lambda x: np.where((x >= low) & (x < high), 1 / width, 0.0),
-                lambda x: np.clip((x - low) / width, 0.0, 1.0),
-                ((low + high) / 2, width / math.sqrt(12), 0.0, -1.2, low, high),
-            )
+            return Theory(f"uniform on [{low:.4g}, {high:.4g})", stats.uniform(low, high - low))
         case Normal(mean, stddev) if stddev > 0:
-            return Theory(
-                f"normal, mean {mean:.4g}, stddev {stddev:.4g}",
-                lambda x: _normal((x - mean) / stddev) / stddev,
-                lambda x: 0.5 + 0.5 * _erf((x - mean) / stddev),
-                (mean, stddev, 0.0, 0.0, math.nan, math.nan),
-            )
-        case TruncatedNormal(mean, stddev) if stddev > 0:
-            inside = float(_erf(TRUNCATION))
-            edge = 2 * float(_normal(TRUNCATION)) / inside
-            variance = 1 - TRUNCATION * edge
-            fourth = 3 - (TRUNCATION**3 + 3 * TRUNCATION) * edge
-            low, high = mean - TRUNCATION * stddev, mean + TRUNCATION * stddev
-            return Theory(
-                f"normal, mean {mean:.4g}, stddev {stddev:.4g}, truncated at {TRUNCATION:g} stddev",
-                lambda x: np.where(
-                    (x >= low) & (x <= high), _normal((x - mean) / stddev) / stddev / inside, 0.0
-                ),
-                lambda x: 0.5 + 0.5 * _erf((np.clip(x, low, high) - mean) / stddev) / inside,
-                (mean, stddev * math.sqrt(variance), 0.0, fourth / variance**2 - 3, low, high),
-            )
+            return Theory(f"normal, mean {mean:.4g}, stddev {stddev:.4g}", stats.norm(mean, stddev))
+        case TruncatedNormal(mean, stddev, lower, upper) if stddev > 0:
+            words = f"normal, mean {mean:.4g}, stddev {stddev:.4g}, truncated at"
+            words += f" {lower:g} and {upper:g} stddev"
+            return Theory(words, stats.truncnorm(lower, upper, mean, stddev))
+        case Haar(gain) if gain and (longer := max(shape[-1], math.prod(shape[:-1]))) > 1:
+            half, size = (longer - 1) / 2, abs(gain)
+            words = f"entry of a random orthogonal matrix of {longer}²"
+            return Theory(words, stats.beta(half, half, -size, 2 * size))
     return None
-
-
-def _normal(z: Any) -> Any:
-    """Return the standard normal density."""
-    return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-
-
-def _erf(z: Any) -> Any:
-    """Return the probability that a standard normal lies within ±z."""
-    return np.vectorize(math.erf, otypes=[float])(np.asarray(z) / math.sqrt(2))
 
 
 def _moments(values: np.ndarray) -> tuple[float, ...]:
@@ -149,21 +131,22 @@ def _paint(
     low, high = values.min(), values.max()
     if low == high:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
+    edges = np.linspace(low, high, min(BINS, max(20, math.isqrt(values.size))) + 1)
     counts = np.histogram(values, edges)[0]
     density = counts / values.size / np.diff(edges)
     grid = figure.add_gridspec(2, 2, height_ratios=(3, 1), width_ratios=(3, 1.35))
     top = figure.add_subplot(grid[0 if theory else slice(None), 0])
     top.stairs(density, edges, fill=True, color=HISTOGRAM, label=f"{values.size:,} values")
     top.set_ylabel("density")
+    top.locator_params(axis="x", nbins=7)
     top.set_title(title, loc="left", fontsize=10, color=INK)
     margin = 0.04 * (high - low)
     top.set_xlim(low - margin, high + margin)
     if theory:
         x = np.linspace(low - margin, high + margin, 1000)
-        top.plot(x, theory.density(x), color=THEORY, linewidth=1.8, label=theory.words)
+        top.plot(x, theory.distribution.pdf(x), color=THEORY, linewidth=1.8, label=theory.words)
         bottom = figure.add_subplot(grid[1, 0], sharex=top)
-        expected = values.size * np.diff(theory.below(_before_rounding(edges, dtype)))
+        expected = values.size * np.diff(theory.distribution.cdf(_before_rounding(edges, dtype)))
         pull = (counts - expected) / np.sqrt(np.maximum(expected, 1))
         bottom.stairs(pull, edges, fill=True, color=HISTOGRAM)
         for line in (-3, 0, 3):
@@ -189,7 +172,7 @@ def _paint_moments(axes: Any, found: tuple[float, ...], theory: Theory | None) -
     for name, value, exact in zip(MOMENTS, found, wanted, strict=True):
         axes.text(0, y, name, fontsize=9, fontweight="bold", color=INK, va="top")
         axes.text(0, y - line, f"{value:.5g}", fontsize=9, family="monospace", va="top")
-        if not math.isnan(exact):
+        if math.isfinite(exact):
             text = f"{exact:.5g}  in theory"
             axes.text(0, y - 2 * line, text, fontsize=9, family="monospace", color=THEORY, va="top")
         y -= 3.1 * line
