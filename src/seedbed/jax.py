@@ -173,7 +173,7 @@ def _plain(index: Window | None, shape: tuple[int, ...]) -> tuple[tuple[int, int
 
 def _words(key: Any) -> Any:
     """Return the words of a key of either style."""
-    if jax.numpy.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
         return jax.random.key_data(key)
     return key
 

@@ -4,6 +4,7 @@ import math
 import sys
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from .. import initializers
@@ -29,8 +30,9 @@ def fill_(tensor: Filled, init: Initializer | str) -> Filled:
     ----------
     tensor : torch.Tensor
         Of any shape and of a dtype that Seedbed knows, with storage: `torch.empty`, a parameter, a
-        view, or a model made on ``meta`` after `to_empty`. What is dense in C order is written
-        without a copy; other strides and other devices than the CPU take one of the tensor's size.
+        view, or a model made on ``meta`` after `to_empty`. What is dense in C order, on the CPU or
+        an NVIDIA GPU (which needs ``seedbed[cuda]``), is written without a copy; other strides and
+        other devices take one of the tensor's size.
         Of a DTensor each process makes the piece it holds, without communication; the full tensor
         is the same for every mesh and all placements, and equal to ``init(tensor.shape)``.
     init : Initializer or str
@@ -74,17 +76,24 @@ def write(tensor: Filled, init: Initializer, owner: str = "fill_") -> Filled:
         return tensor
     local, window = piece(tensor, owner)
     if local.numel() > 0:
-        shape = tuple(tensor.shape)
-        bits = local.view(BITS[local.dtype]) if local.dtype in BITS else local
+        on_gpu = local.is_cuda and torch.version.cuda is not None
+        direct = local.is_contiguous() and (on_gpu or local.device.type == "cpu")
+        device = local.device if on_gpu else torch.device("cpu")
+        made = local if direct else torch.empty(local.shape, dtype=local.dtype, device=device)
         dtype = as_dtype(local.dtype, owner)
-        if local.device.type == "cpu" and local.is_contiguous():
-            init(shape, dtype, window=window, out=bits.detach().numpy().view(dtype))
+        out = made.detach() if on_gpu else _numpy(made, dtype)
+        init(tuple(tensor.shape), dtype, window=window, out=out)
+        if direct:
             torch.autograd.graph.increment_version(tensor)
         else:
-            made = torch.empty(local.shape, dtype=bits.dtype, device="cpu")
-            init(shape, dtype, window=window, out=made.numpy().view(dtype))
-            bits.copy_(made)
+            local.copy_(made)
     return tensor
+
+
+def _numpy(tensor: torch.Tensor, dtype: np.dtype) -> np.ndarray:
+    """Return a tensor's memory as an array."""
+    bits = tensor.view(BITS[tensor.dtype]) if tensor.dtype in BITS else tensor
+    return bits.detach().numpy().view(dtype)
 
 
 def is_sharded(tensor: torch.Tensor) -> bool:
