@@ -54,6 +54,15 @@ class TruncatedNormal(NamedTuple):
     upper: float = TRUNCATION
 
 
+class Haar(NamedTuple):
+    """`gain` times orthonormal rows or columns, whichever are fewer, uniformly distributed.
+
+    They are those of a matrix: its columns are the last axis, its rows all others. Rank 2 or more.
+    """
+
+    gain: float
+
+
 class Constant(NamedTuple):
     """One value, or an array of them that broadcasts to the full shape."""
 
@@ -66,7 +75,7 @@ class Computed(NamedTuple):
     compute: Callable[[Window], np.ndarray]
 
 
-Source = Uniform | Normal | TruncatedNormal | Constant | Computed
+Source = Uniform | Normal | TruncatedNormal | Haar | Constant | Computed
 
 
 def fill(
@@ -84,7 +93,7 @@ def fill(
 
     Parameters
     ----------
-    source : Uniform, Normal, TruncatedNormal, Constant or Computed
+    source : Uniform, Normal, TruncatedNormal, Haar, Constant or Computed
         What the values are. The random ones need a floating `dtype`.
     shape : sequence of int
         The full table, of any rank, below 2**63 bytes. It need not fit in memory.
@@ -126,7 +135,8 @@ def fill(
     dtype = asked_dtype(dtype, out, owner)
     if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
         raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
-    if isinstance(source, (Uniform, Normal, TruncatedNormal)) and dtype.name not in FLOATING:
+    random = isinstance(source, (Uniform, Normal, TruncatedNormal, Haar))
+    if random and dtype.name not in FLOATING:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
     bounds = None if window is None else check_window(window, shape, owner)
     size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
@@ -141,6 +151,9 @@ def fill(
         _fill_constant(source.value, array, shape, bounds, owner)
     elif isinstance(source, Computed):
         array[...] = source.compute(bounds or tuple(slice(0, length) for length in shape))
+    elif isinstance(source, Haar):
+        assert stream is not None
+        _fill_haar(source.gain, array, shape, bounds, stream, owner)
     else:
         assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
@@ -261,9 +274,7 @@ def _fill_random(
 
     from seedbed_kernels import fills_cpu
 
-    flat = array.reshape(-1)
-    if array.itemsize == 2:  # Numba knows neither format: their bits travel
-        flat = flat.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
+    flat = _bits(array).reshape(-1)
     if not lengths:
 
         def task(begin: int, end: int) -> None:
@@ -276,6 +287,50 @@ def _fill_random(
             fills_cpu.fill_window(part, begin, base, outer, steps, run, key, sampler)
 
     parallel.run(task, flat.size, GRAIN)
+
+
+def _fill_haar(
+    gain: float,
+    array: Any,
+    shape: tuple[int, ...],
+    bounds: Window | None,
+    stream: Stream,
+    owner: str,
+) -> None:
+    largest = largest_not_above(math.inf, array.dtype)
+    if abs(gain) > largest:
+        raise ValueError(
+            f"{owner}: gain = {gain} must be within ±{largest:g} for {array.dtype.name}"
+        )
+    if array.size == 0:
+        return
+
+    from seedbed_kernels import haar_cpu
+
+    *outer, columns = shape
+    *touched, across = bounds or tuple(slice(0, size) for size in shape)
+    # The rows from the first to the last that the window touches.
+    first, last = (
+        int(np.ravel_multi_index(corner, outer))
+        for corner in ([part.start for part in touched], [part.stop - 1 for part in touched])
+    )
+    count, width = last - first + 1, across.stop - across.start
+    in_place = isinstance(array, np.ndarray) and array.size == count * width
+    values = array.reshape(count, width) if in_place else np.empty((count, width), array.dtype)
+    out, rows, key = _bits(values), math.prod(outer), _key(stream)
+    if rows >= columns:
+        haar_cpu.haar(out, (first, across.start), (rows, columns), key, gain, parallel.run)
+    else:
+        haar_cpu.haar(out.T, (across.start, first), (columns, rows), key, gain, parallel.run)
+    if not in_place:
+        array[...] = values[np.ravel_multi_index(np.ogrid[tuple(touched)], outer) - first]
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """Return an array as the kernels take it: of 16-bit formats they know only the bits."""
+    if array.itemsize == 2:
+        return array.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
+    return array
 
 
 @functools.lru_cache(64)

@@ -1,0 +1,149 @@
+"""Haar-distributed orthonormal columns on the CPU: Q of a Gaussian matrix that is never formed.
+
+Each reflector of the Householder QR of a Gaussian matrix is made of a fresh Gaussian vector,
+independent of those before it (Stewart, *The efficient generation of random orthogonal matrices*,
+1980). So the vectors are drawn, and Q is formed from them.
+"""
+
+import math
+
+import numpy as np
+
+from . import fills_cpu
+from .blocks_cpu import SIDE
+from .compiling import kernel
+from .householder_cpu import Run, ceil_div, grain, run_here, transpose, write_q
+from .samplers import Normal
+
+REVISION = 1  # raise when a function of another file that is called here changes
+DRAWN = 128  # blocks of a slab drawn by one task
+DRAW_FLOPS = 200.0  # as long as drawing one value takes
+
+
+@kernel
+def draw(v, squares, rows, columns, key, sampler, begin, end):
+    """Draw the Gaussian vectors that the reflectors are made of, and sum their squares.
+
+    Parameters
+    ----------
+    v : (slabs, blocks, 16, 16) array, written
+        float32 or float64. Blocks above the diagonal stay as they are.
+    squares : (parts, 16 * slabs) float64 array, written
+        Sum of squares of each vector over the rows of a part.
+    rows, columns : int
+        Of the tall matrix.
+    key, sampler
+        As `fills_cpu.fill` takes them.
+    begin, end : int
+        Tasks: one for each part of each slab.
+    """
+    slabs, blocks = v.shape[:2]
+    drawn = np.empty((SIDE, DRAWN * SIDE), v.dtype)
+    sums = np.empty(SIDE)
+    for task in range(begin, end):
+        part, slab = divmod(task, slabs)
+        first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
+        top, bottom = first * SIDE, min(last * SIDE, rows)
+        for lane in range(SIDE):
+            k = slab * SIDE + lane
+            row = drawn[lane]
+            start = max(top, k)
+            row[:] = 0
+            if k < columns and start < bottom:
+                fills_cpu.fill(row[start - top : bottom - top], k * rows + start, key, sampler)
+            sums[:] = 0.0
+            for i in range(0, bottom - top, SIDE):
+                for j in range(SIDE):
+                    x = np.float64(row[i + j])
+                    sums[j] += x * x
+            total = 0.0
+            for j in range(SIDE):
+                total += sums[j]
+            squares[part, k] = total
+        for block in range(first, last):
+            transpose(drawn[:, (block - first) * SIDE :], v[slab, block])
+
+
+@kernel
+def reflect(v, squares, columns, half, signs):
+    """Turn vectors x into reflectors v = x ± |x| e, the sign that of x's first element.
+
+    Parameters
+    ----------
+    v, squares
+        As `draw` leaves them; `v` is written.
+    columns : int
+        Reflectors; the slabs are padded with zero ones.
+    half : (16 * slabs,) float64 array, written
+        Half the squared norms of the reflectors as they are stored, 1 for zero ones.
+    signs : (16 * slabs,) float64 array, written
+        Of Q's columns, such that R's diagonal, ∓|x| before, is positive.
+    """
+    for k in range(half.size):
+        half[k] = signs[k] = 1.0
+        slab, lane = divmod(k, SIDE)
+        total = 0.0
+        for part in range(squares.shape[0]):
+            total += squares[part, k]
+        if k < columns and total > 0.0:
+            first = np.float64(v[slab, slab, lane, lane])
+            diagonal = -math.copysign(math.sqrt(total), first)
+            signs[k] = math.copysign(1.0, diagonal)
+            v[slab, slab, lane, lane] = first - diagonal
+            head = np.float64(v[slab, slab, lane, lane])
+            half[k] = 0.5 * ((total - first * first) + head * head)
+
+
+def haar(
+    out: np.ndarray,
+    corner: tuple[int, int],
+    shape: tuple[int, int],
+    key: tuple[np.uint64, np.uint64, np.uint64],
+    gain: float = 1.0,
+    run: Run = run_here,
+) -> None:
+    """Write a window of gain times a tall matrix with Haar-distributed orthonormal columns.
+
+    Parameters
+    ----------
+    out : 2-D array, written
+        C-contiguous, or the transpose of such: float32, float64, or the bits of bfloat16 (as
+        uint16) or float16 (as int16), which are rounded from float32.
+    corner : (int, int)
+        First row and column of the window; its size is that of `out`.
+    shape : (int, int)
+        Of the whole matrix: rows, and no more columns than rows.
+    key : tuple of three uint64
+        Low and high word of the seed, and the stream.
+    gain : float
+    run : callable
+        Runs tasks on threads, see `householder_cpu.Run`; the calling thread by default. The result
+        is the same bits either way.
+
+    Examples
+    --------
+    >>> q = np.empty((5, 3), np.float32)
+    >>> haar(q, (0, 0), (5, 3), (np.uint64(7), np.uint64(0), np.uint64(0)))
+    >>> bool(np.allclose(q.T @ q, np.eye(3), atol=1e-6))
+    True
+    """
+    if out.size == 0:
+        return
+    dtype = np.dtype(np.float64 if out.dtype == np.float64 else np.float32)
+    rows, columns = shape
+    slabs = ceil_div(corner[1] + out.shape[1], SIDE)  # a column needs no reflector after its own
+    blocks = ceil_div(rows, SIDE)
+    parts = ceil_div(blocks, DRAWN)
+    v = np.empty((slabs, blocks, SIDE, SIDE), dtype)
+    squares = np.empty((parts, slabs * SIDE))
+    largest = np.finfo(dtype).max
+    sampler = Normal(dtype.type(1), dtype.type(0), -largest, largest)
+    tasks = slabs * parts
+    run(
+        lambda begin, end: draw(v, squares, rows, columns, key, sampler, begin, end),
+        tasks,
+        grain(tasks, DRAW_FLOPS * SIDE * slabs * rows),
+    )
+    half, signs = np.empty(slabs * SIDE), np.empty(slabs * SIDE)
+    reflect(v, squares, columns, half, signs)
+    write_q(out, corner, v, half, signs, gain, run)
