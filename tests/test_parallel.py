@@ -1,6 +1,5 @@
 """The thread pool: coverage of the range, faults, fork, nested and concurrent use, Ctrl-C."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -76,20 +75,22 @@ def test_concurrent_calls_from_many_threads():
         np.testing.assert_array_equal(result, expected)
 
 
+FORK = """
+import os
+from seedbed import initializers
+init = initializers.RandomUniform(seed=1)
+expected = init((2_000_000,)).sum()  # the pool has threads by now
+child = os.fork()
+if not child:
+    os._exit(0 if init((2_000_000,)).sum() == expected else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert init((2_000_000,)).sum() == expected
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_draws_too():
-    expected = initializers.RandomUniform(seed=1)((2_000_000,))  # the pool has threads by now
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(
-        target=lambda: sender.send(initializers.RandomUniform(seed=1)((2_000_000,)).sum())
-    )
-    child.start()
-    assert receiver.poll(60)
-    assert receiver.recv() == expected.sum()
-    child.join(30)
-    assert child.exitcode == 0
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
 
 
 LONG_FILL = """
