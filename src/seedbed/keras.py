@@ -1,0 +1,270 @@
+"""Seedbed in Keras 3: every initializer as one of Keras' own, on TensorFlow, JAX and PyTorch.
+
+Importing this module registers them under the package ``seedbed``, so that models which use them
+can be saved, loaded, cloned and moved to another backend. They take the arguments of their
+namesakes in `seedbed.initializers`, give the same values, and return the backend's tensors.
+"""
+
+import copy
+import random
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, Self
+
+try:
+    import keras
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+except ImportError as error:
+    raise ImportError(
+        "seedbed.keras needs Keras and a backend: python -m pip install 'seedbed[frameworks]'"
+    ) from error
+
+from . import initializers
+from .fill import Window
+from .initializers.initializer import RandomInitializer as _RandomInitializer
+from .seeds import SEEDS, SeedGenerator, Stream
+
+_register = keras.saving.register_keras_serializable(package="seedbed")
+_register(SeedGenerator)
+
+
+class Initializer(initializers.Initializer, keras.initializers.Initializer):
+    """What Seedbed's initializers in Keras share: the call.
+
+    Each inherits from its namesake here, from that of `seedbed.initializers`, which describes its
+    arguments and makes its values, and from that of Keras, which layers such as `EinsumDense` ask
+    for.
+
+    Examples
+    --------
+    >>> import keras
+    >>> layer = keras.layers.Dense(3, kernel_initializer=GlorotUniform(seed=7))
+    >>> layer.build((None, 2))
+    >>> values = initializers.GlorotUniform(seed=7)((2, 3))
+    >>> bool((keras.ops.convert_to_numpy(layer.kernel) == values).all())
+    True
+    """
+
+    _partitioned: Self
+
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        layout: Any = None,
+        *,
+        partition_shape: Sequence[int] | None = None,
+        partition_offset: Sequence[int] | None = None,
+        window: Window | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return the values of a variable as a tensor of Keras' backend.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            The full variable, which fans come from.
+        dtype : dtype or name, optional
+            ``keras.config.floatx()`` by default.
+        layout : keras.distribution.TensorLayout or jax.sharding.NamedSharding, optional
+            How the variable lies on JAX's devices. Each device's piece is made on its own.
+        partition_shape, partition_offset : sequence of int, optional
+            The part to make of a variable that TensorFlow partitions.
+        window, out, device : optional
+            As in `seedbed.initializers`; with one of them the result, too, is as there.
+
+        Returns
+        -------
+        tensor
+            Equal, bit for bit, to the NumPy array of the same initializer and seed.
+        """
+        if window is not None or out is not None or device is not None:
+            return super().__call__(shape, dtype, window=window, out=out, device=device)
+        dtype = keras.backend.standardize_dtype(dtype)
+        if in_symbolic_scope():  # a variable to come is read for its shape, any number of times
+            return keras.ops.empty(shape, dtype)
+        if layout is not None:
+            return _sharded(self._drawn(), shape, dtype, layout)
+        if partition_shape is not None:
+            offset = partition_offset or (0,) * len(partition_shape)
+            if not any(offset):  # TensorFlow asks for the parts of a variable in order
+                self._partitioned = self._drawn()
+            parts = zip(offset, partition_shape, strict=True)
+            window = tuple(slice(start, start + size) for start, size in parts)
+            return keras.ops.convert_to_tensor(self._partitioned(shape, dtype, window=window))
+        if keras.backend.backend() == "torch":
+            from .torch.tensors import write
+
+            return write(keras.ops.empty(shape, dtype), self)
+        if keras.backend.backend() == "jax":
+            import jax
+
+            dtype = jax.dtypes.canonicalize_dtype(dtype).name  # of 32 bits, unless 64 are enabled
+        return keras.ops.convert_to_tensor(super().__call__(shape, dtype), dtype)
+
+    def _drawn(self) -> Self:
+        """Return an initializer whose windows are all of one table: here, this one."""
+        return self
+
+
+class RandomInitializer(_RandomInitializer):
+    """What those with random numbers share: seeds of Keras.
+
+    An unseeded one draws its seed from Python's `random`, which ``keras.utils.set_random_seed``
+    seeds. A ``keras.random.SeedGenerator`` is accepted, and gives new values on every call.
+    """
+
+    def __init__(self, seed: Any = None) -> None:
+        if isinstance(seed, dict):
+            seed = keras.saving.deserialize_keras_object(seed)
+        keras_generator = isinstance(seed, keras.random.SeedGenerator)
+        super().__init__(0 if keras_generator else seed)
+        if keras_generator:
+            self._init_seed = self.seed = seed
+        elif seed is None:
+            self.seed = random.randrange(SEEDS)
+
+    def stream(self, whole: bool = True) -> Stream:
+        """Return the random numbers of the next call, for a whole table or a window."""
+        seed: Any = self.seed
+        if isinstance(seed, keras.random.SeedGenerator):
+            with _concrete():
+                key, draw = keras.ops.convert_to_numpy(seed.next()).tolist()
+            return Stream(key % 2**32, draw + 1)
+        return super().stream(whole)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make an equal initializer, as Keras saves them."""
+        return {"seed": keras.saving.serialize_keras_object(self._init_seed)}
+
+    def _drawn(self) -> Self:
+        """Return an initializer whose windows are all of the table that the next call gives."""
+        stream, drawn = self.stream(), copy.copy(self)
+        drawn.stream = lambda whole=True: stream
+        return drawn
+
+
+def _concrete() -> Any:
+    """Return a context in which tensors have values, even if a function is being traced."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.ensure_compile_time_eval()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.init_scope()
+    return nullcontext()
+
+
+def _sharded(init: Initializer, shape: Sequence[int], dtype: str, layout: Any) -> Any:
+    """Return a JAX array under a layout, which Keras gives with an abstract mesh."""
+    import jax
+
+    from .jax import array
+
+    layout = getattr(layout, "backend_layout", layout)
+    abstract = isinstance(layout.mesh, jax.sharding.AbstractMesh)
+    mesh = jax.sharding.get_mesh() if abstract else layout.mesh
+    return array(init, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
+
+
+@_register
+class Constant(Initializer, initializers.Constant, keras.initializers.Constant):
+    """`seedbed.initializers.Constant` in Keras."""
+
+
+@_register
+class Zeros(Initializer, initializers.Zeros, keras.initializers.Zeros):
+    """`seedbed.initializers.Zeros` in Keras."""
+
+
+@_register
+class Ones(Initializer, initializers.Ones, keras.initializers.Ones):
+    """`seedbed.initializers.Ones` in Keras."""
+
+
+@_register
+class Identity(Initializer, initializers.Identity, keras.initializers.Identity):
+    """`seedbed.initializers.Identity` in Keras."""
+
+
+@_register
+class STFT(Initializer, initializers.STFT, keras.initializers.STFT):
+    """`seedbed.initializers.STFT` in Keras."""
+
+
+@_register
+class RandomNormal(
+    Initializer, initializers.RandomNormal, RandomInitializer, keras.initializers.RandomNormal
+):
+    """`seedbed.initializers.RandomNormal` in Keras."""
+
+
+@_register
+class RandomUniform(
+    Initializer, initializers.RandomUniform, RandomInitializer, keras.initializers.RandomUniform
+):
+    """`seedbed.initializers.RandomUniform` in Keras."""
+
+
+@_register
+class TruncatedNormal(
+    Initializer, initializers.TruncatedNormal, RandomInitializer, keras.initializers.TruncatedNormal
+):
+    """`seedbed.initializers.TruncatedNormal` in Keras."""
+
+
+@_register
+class Orthogonal(
+    Initializer, initializers.Orthogonal, RandomInitializer, keras.initializers.Orthogonal
+):
+    """`seedbed.initializers.Orthogonal` in Keras."""
+
+
+@_register
+class VarianceScaling(
+    Initializer, initializers.VarianceScaling, RandomInitializer, keras.initializers.VarianceScaling
+):
+    """`seedbed.initializers.VarianceScaling` in Keras."""
+
+
+@_register
+class GlorotNormal(
+    Initializer, initializers.GlorotNormal, RandomInitializer, keras.initializers.GlorotNormal
+):
+    """`seedbed.initializers.GlorotNormal` in Keras."""
+
+
+@_register
+class GlorotUniform(
+    Initializer, initializers.GlorotUniform, RandomInitializer, keras.initializers.GlorotUniform
+):
+    """`seedbed.initializers.GlorotUniform` in Keras."""
+
+
+@_register
+class HeNormal(Initializer, initializers.HeNormal, RandomInitializer, keras.initializers.HeNormal):
+    """`seedbed.initializers.HeNormal` in Keras."""
+
+
+@_register
+class HeUniform(
+    Initializer, initializers.HeUniform, RandomInitializer, keras.initializers.HeUniform
+):
+    """`seedbed.initializers.HeUniform` in Keras."""
+
+
+@_register
+class LecunNormal(
+    Initializer, initializers.LecunNormal, RandomInitializer, keras.initializers.LecunNormal
+):
+    """`seedbed.initializers.LecunNormal` in Keras."""
+
+
+@_register
+class LecunUniform(
+    Initializer, initializers.LecunUniform, RandomInitializer, keras.initializers.LecunUniform
+):
+    """`seedbed.initializers.LecunUniform` in Keras."""
