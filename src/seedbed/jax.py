@@ -26,6 +26,7 @@ from .dtypes import as_dtype
 from .fill import Window, check_shape
 from .initializers import Initializer
 from .initializers.initializer import RandomInitializer, has_seed, with_seed
+from .seeds import SeedGenerator
 
 
 def array(
@@ -36,8 +37,8 @@ def array(
     Parameters
     ----------
     init : Initializer or str
-        An initializer of `seedbed.initializers`, or its name. Where there are several processes it
-        must have a seed.
+        An initializer of `seedbed.initializers`, or its name, but not with a `SeedGenerator`. Where
+        there are several processes it must have a seed.
     shape : sequence of int
         The full array, which need not fit in one process' memory.
     sharding : jax.sharding.Sharding
@@ -70,6 +71,8 @@ def array(
     found = _found(init, "array")
     if jax.process_count() > 1 and not has_seed(found):
         raise ValueError(f"array: init must have a seed where processes are many; given {init!r}")
+    if isinstance(getattr(found, "seed", None), SeedGenerator):
+        raise ValueError(f"array: init must have an integer seed, for all pieces; given {init!r}")
     size = check_shape(shape, "array")
     kind = _canonical(dtype, "array")
     windows = {
@@ -79,10 +82,12 @@ def array(
     uses = Counter(windows.values())
     made: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
     pieces = []
+    whole = None if found.windowed or len(uses) == 1 else found(size, kind)
     # Piece by piece: make_array_from_callback would hold all of them here and on the devices.
     for device, bounds in windows.items():
         if bounds not in made:
-            made[bounds] = found(size, kind, window=tuple(slice(*ends) for ends in bounds))
+            window = tuple(slice(*ends) for ends in bounds)
+            made[bounds] = found(size, kind, window=window) if whole is None else whole[window]
         pieces.append(jax.device_put(made[bounds], device).block_until_ready())
         uses[bounds] -= 1
         if uses[bounds] == 0:

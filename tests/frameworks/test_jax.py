@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ pytest.importorskip("jax")
 
 pytestmark = pytest.mark.frameworks
 
+ROOT = Path(__file__).parents[2]
 HEAD = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P, SingleDeviceSharding
@@ -89,7 +91,8 @@ def test_dtypes_ranks_names_and_errors():
             assert ones.dtype == (dtype or "float32") and (ones.astype("complex64") == 1).all()
         assert array("zeros", (), NamedSharding(mesh, P())).shape == ()
         assert array("zeros", (0, 3), rows).shape == (0, 3)
-        assert array("orthogonal", (16, 4), rows).shape == (16, 4)
+        matrix = initializers.Orthogonal(seed=1)
+        np.testing.assert_array_equal(array(matrix, (16, 4), rows), matrix((16, 4)))
         init = initializers.RandomNormal(seed=1)
         assert array(init, (8,), rows, "float64").dtype == "float32"
         with jax.enable_x64(True):
@@ -99,6 +102,8 @@ def test_dtypes_ranks_names_and_errors():
         refused(TypeError, "array: init must be", lambda: array(3, (8,), rows))
         refused(ValueError, "array: unknown dtype", lambda: array(init, (8,), rows, "float33"))
         refused(ValueError, "array: shape must hold", lambda: array(init, (-8,), rows))
+        drawn = initializers.RandomNormal(seed=initializers.SeedGenerator(1))
+        refused(ValueError, "must have an integer seed", lambda: array(drawn, (8,), rows))
         refused(ValueError, "must have no seed", lambda: seedbed.jax.initializer(init))
         refused(TypeError, "initializer: init", lambda: seedbed.jax.initializer(len))
         """)
@@ -184,7 +189,7 @@ def test_a_table_is_never_held_twice():
         np.testing.assert_array_equal(last.data, init(table.shape, window=last.index))
         """)
     )
-    assert 0.9 < float(out) < 1.3
+    assert 0.5 < float(out) < 1.3  # compiling raised the peak before by a little
 
 
 def test_two_processes_make_one_array(tmp_path):
@@ -212,6 +217,18 @@ def test_two_processes_make_one_array(tmp_path):
     processes = [start(code.format(port=port, rank=rank), devices=4) for rank in range(2)]
     for process in processes:
         assert "init must have a seed" in finish(process)
+
+
+def test_examples():
+    section = (ROOT / "docs/frameworks.md").read_text().split("\n## JAX\n")[1]
+    finish(start(section.split("```python\n")[1].split("```")[0]))
+    finish(
+        start("""
+        import doctest
+        result = doctest.testmod(seedbed.jax)
+        assert result.attempted > 0 and result.failed == 0, result
+        """)
+    )
 
 
 def test_without_jax_an_error_says_what_to_install():

@@ -1,5 +1,6 @@
 """seedbed.torch: tensors in place, torch.nn.init by name, whole models, pieces of DTensors."""
 
+import doctest
 import hashlib
 import inspect
 import math
@@ -21,6 +22,7 @@ from seedbed.seeds import derive  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 
+ROOT = Path(__file__).parents[2]
 WORLD = Path(__file__).with_name("torch_world.py")
 
 
@@ -360,6 +362,18 @@ def test_one_hash_for_all_numbers_of_processes_and_placements():
     lines = [line for line in done.stdout.splitlines() if line.startswith("hashes ")]
     assert len(lines) == 1 + 2 + 4
     assert len(set(lines)) == 1
+
+
+def test_example_in_the_docs():
+    section = (ROOT / "docs/frameworks.md").read_text().split("\n## PyTorch\n")[1]
+    exec(section.split("```python\n")[1].split("```")[0], {})
+
+
+@pytest.mark.parametrize("module", [seeded.init, seeded.modules, seeded.tensors])
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_without_torch_an_error_says_what_to_install():
