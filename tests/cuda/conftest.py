@@ -1,0 +1,72 @@
+"""Where CUDA tests run: on a GPU, else in Numba's CUDA simulator; and a line that says where."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+
+def pytest_configure(config):
+    if SIMULATED:
+        complete_simulator()
+
+
+def complete_simulator():
+    """Give the simulator what it lacks of a warp's and a device's functions."""
+    from numba.cuda.simulator.cudadrv.devices import FakeCUDADevice
+    from numba.cuda.simulator.kernelapi import FakeCUDAModule
+
+    def ballot_sync(self, mask, predicate):
+        thread = threading.current_thread()
+        votes = thread._manager.block_state[:, 0, 0]
+        votes[thread.thread_id] = predicate
+        thread.syncthreads()
+        first = thread.thread_id // 32 * 32
+        result = sum(1 << lane for lane, vote in enumerate(votes[first : first + 32]) if vote)
+        thread.syncthreads()
+        return result
+
+    # All threads of a block wait for each other, so those of a warp do, too.
+    FakeCUDAModule.ballot_sync = ballot_sync
+    FakeCUDAModule.syncwarp = lambda self: threading.current_thread().syncthreads()
+    FakeCUDADevice.MULTIPROCESSOR_COUNT = 1
+
+
+def gpu() -> bool:
+    """Return whether there is a GPU to run on."""
+    from seedbed_kernels.cuda_shim import cuda
+
+    return not SIMULATED and cuda.is_available() and len(cuda.gpus) > 0
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    marked = [
+        item for item in items if item.get_closest_marker("cuda") and here in item.path.parents
+    ]
+    if not marked or gpu():
+        return
+    for item in marked:
+        if not (SIMULATED and item.path.name == "test_fills.py"):
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    ran = {
+        report.nodeid.split("::")[0].rsplit("/")[-1]
+        for report in terminalreporter.getreports("passed")
+    }
+    if SIMULATED:
+        where = ["in the CUDA simulator"]
+    elif gpu():
+        where = ["on the GPU"]
+    else:
+        where = ["no GPU"]
+    if "test_simulator.py" in ran:
+        where.append("fills ran in the CUDA simulator")
+    if "test_ptx.py" in ran:
+        where.append("kernels compiled to PTX and machine code")
+    terminalreporter.write_line("CUDA: " + "; ".join(where))

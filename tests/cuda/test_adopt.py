@@ -1,0 +1,142 @@
+"""Arrays of other libraries on a GPU: what is read of them, with a stand-in for the GPU."""
+
+import contextlib
+import types
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from seedbed import cuda as device_layer
+from seedbed import dlpack
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+@pytest.fixture(autouse=True)
+def two_gpus(monkeypatch):
+    """Two GPUs, whose memory is wrapped and whose streams are named, and no more."""
+    gpu = types.SimpleNamespace(
+        gpus=[contextlib.nullcontext(), contextlib.nullcontext()],
+        get_current_device=lambda: types.SimpleNamespace(id=0),
+        as_cuda_array=lambda memory, sync: memory,
+        legacy_default_stream=lambda: "legacy",
+        per_thread_default_stream=lambda: "per thread",
+        external_stream=lambda handle: f"stream {handle}",
+    )
+    monkeypatch.setattr(device_layer, "cuda", lambda owner: gpu)
+
+
+class Foreign:
+    """An array that says it is on a GPU; its memory is the host's."""
+
+    def __init__(self, shape=(3, 4), dtype=np.float32, number=1, **interface):
+        self.values = np.zeros(shape, dtype)
+        self.shape, self.dtype = self.values.shape, self.values.dtype
+        self.number = number
+        self.asked = []
+        if interface:
+            data = (self.values.ctypes.data, interface.pop("read_only", False))
+            self.__cuda_array_interface__ = {
+                "shape": self.shape,
+                "typestr": self.dtype.str,
+                "data": data,
+                **interface,
+            }
+
+    def __dlpack_device__(self):
+        return dlpack.CUDA, self.number
+
+    def __dlpack__(self, *, stream):
+        self.asked.append(stream)
+        pointer, device = self.values.ctypes.data, self.__dlpack_device__()
+        return dlpack.export(pointer, self.shape, self.dtype, device, self.values)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, BFLOAT16, np.complex128])
+def test_dlpack_alone(dtype):
+    """On the default stream, which the producer makes wait; the caller waits for it."""
+    out = Foreign(dtype=dtype)
+    array = device_layer.adopt(out, "test")
+    assert (array.shape, array.dtype, array.device) == ((3, 4), out.dtype, 1)
+    assert array.pointer == out.values.ctypes.data
+    assert array.nbytes == out.values.nbytes
+    assert (array.stream, array.settled) == (0, False)
+    assert out.asked[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("handle", "stream"), [(1, "legacy"), (2, "per thread"), (77, "stream 77")]
+)
+def test_stream_of_the_caller(handle, stream):
+    out = Foreign(version=3, stream=handle)
+    array = device_layer.adopt(out, "test")
+    assert (array.stream, array.settled) == (stream, True)
+    assert out.asked[-1] == -1  # the stream is the producer's own: no waiting
+
+
+def test_interface_alone():
+    out = types.SimpleNamespace(
+        __cuda_array_interface__={
+            "version": 2,
+            "shape": (5, 6),
+            "typestr": "<f8",
+            "data": (4096, False),
+            "strides": (48, 8),
+        }
+    )
+    array = device_layer.adopt(out, "test")
+    assert (array.pointer, array.shape, array.dtype) == (4096, (5, 6), np.dtype(np.float64))
+    assert (array.device, array.settled) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (Foreign(version=3, read_only=True), ValueError, "out must be writable"),
+        (
+            types.SimpleNamespace(
+                __cuda_array_interface__={
+                    "shape": (5, 6),
+                    "typestr": "<f8",
+                    "data": (4096, False),
+                    "strides": (8, 40),
+                }
+            ),
+            ValueError,
+            r"out must be C-contiguous; given strides \(1, 5\)",
+        ),
+        ([1.0], TypeError, "out must be a NumPy array, or an array on a GPU .* given list"),
+    ],
+)
+def test_refused(out, error, message):
+    with pytest.raises(error, match=f"test: {message}"):
+        device_layer.adopt(out, "test")
+
+
+def test_shape_dtype_and_device_must_fit():
+    out = Foreign()
+    place = device_layer.place
+    assert place(out, "cuda:1", (3, 4), np.dtype(np.float32), "test").device == 1
+    with pytest.raises(ValueError, match="device is 'cuda' but out is on 'cuda:1'"):
+        place(out, "cuda", (3, 4), np.dtype(np.float32), "test")
+    with pytest.raises(ValueError, match="out must have dtype float64; given float32"):
+        place(out, None, (3, 4), np.dtype(np.float64), "test")
+
+
+def test_interface_of_an_array_made_here():
+    memory = device_layer._Memory(4096, 24, None)
+    array = device_layer.DeviceArray(memory, (2, 3), np.dtype(np.float32), 0)
+    interface = array.__cuda_array_interface__
+    assert interface["typestr"] == "<f4"
+    assert interface["data"] == (4096, False)
+    assert (interface["shape"], interface["stream"]) == ((2, 3), 1)
+    assert array.__dlpack_device__() == (dlpack.CUDA, 0)
+    tensor = dlpack.read(array.__dlpack__(stream=1))
+    assert tensor == (4096, (2, 3), (3, 1), array.dtype, (dlpack.CUDA, 0), False)
+    for refused in ({"copy": True}, {"dl_device": (dlpack.CPU, 0)}):
+        with pytest.raises(BufferError):
+            array.__dlpack__(**refused)
+    short = device_layer.DeviceArray(memory, (4, 3), BFLOAT16, 0)
+    assert not hasattr(short, "__cuda_array_interface__")
+    assert dlpack.read(short.__dlpack__(stream=-1)).dtype == BFLOAT16
