@@ -368,7 +368,7 @@ def _sampler(
         shift, scale = first, second
         low, high = -largest, largest
         if isinstance(source, TruncatedNormal):
-            check_truncation(*truncation, owner)
+            check_truncation(source.lower, source.upper, owner)
             below, above = (bound * second if second else 0.0 for bound in truncation)
             low = smallest_not_below(max(first + below, -largest), dtype)
             high = largest_not_above(min(first + above, largest), dtype)
