@@ -311,7 +311,8 @@ def make_constant_kernel() -> Callable[..., None]:
 
     def kernel(out, even, odd):
         index, step = np.uint64(cuda.grid(1)), np.uint64(cuda.gridsize(1))
-        while index < out.size:
+        size = np.uint64(out.size)
+        while index < size:
             out[index] = odd if index & np.uint64(1) else even
             index += step
 
