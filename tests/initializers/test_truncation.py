@@ -1,0 +1,62 @@
+"""TruncatedNormal between bounds of one's own."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from seedbed.initializers import RandomNormal, TruncatedNormal
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bounds", [(-1.0, 0.5), (0.0, 3.0), (1.6, 9.0), (-math.inf, 0.3)])
+def test_distribution_and_bounds(bounds, dtype):
+    lower, upper = bounds
+    values = TruncatedNormal(0.5, 0.25, 11, lower, upper)((200, 500), dtype).ravel()
+    assert values.min() >= 0.5 + 0.25 * lower
+    assert values.max() <= 0.5 + 0.25 * upper
+    law = stats.truncnorm(lower, upper, loc=0.5, scale=0.25)
+    assert stats.kstest(values, law.cdf).pvalue > 1e-6  # false alarms, for all: 1e-5
+
+
+def test_a_value_is_the_normal_one_unless_that_is_outside():
+    normal = RandomNormal(stddev=1.0, seed=5)((1000, 64))
+    values = TruncatedNormal(0.0, 1.0, 5, -0.5, 3.0)((1000, 64))
+    kept = (normal >= -0.5) & (normal <= 3.0)
+    assert (values[kept] == normal[kept]).all()
+    assert (values[~kept] != normal[~kept]).all()
+
+
+def test_windows_of_the_table():
+    init = TruncatedNormal(seed=5, lower=1.0, upper=2.0)
+    window = slice(13, 71), slice(5, 40)
+    whole = init((100, 50), "bfloat16")
+    np.testing.assert_array_equal(init((100, 50), "bfloat16", window=window), whole[window])
+
+
+def test_configuration_is_that_of_keras_unless_bounds_are_given():
+    assert TruncatedNormal(seed=1).get_config() == {"mean": 0.0, "stddev": 0.05, "seed": 1}
+    init = TruncatedNormal(seed=1, lower=-1.0)
+    assert init.get_config() == {"mean": 0.0, "stddev": 0.05, "seed": 1, "lower": -1.0, "upper": 2}
+    assert (init.clone()((9,)) == init((9,))).all()
+
+
+def test_zero_stddev_and_infinite_bounds():
+    values = TruncatedNormal(3.0, 0.0, 1, -math.inf, math.inf)((4,))
+    assert (values == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "error", "message"),
+    [
+        (1.0, 1.0, ValueError, "lower must be below upper; given 1.0 and 1.0"),
+        (2.0, math.nan, ValueError, "lower must be below upper"),
+        (2.0, 9.0, ValueError, "at least 5% of the normal distribution; given 2.0 and 9.0"),
+        (0.0, 0.1, ValueError, "at least 5% of the normal"),
+        ("0", 1.0, TypeError, "lower and upper must be numbers"),
+    ],
+)
+def test_errors(lower, upper, error, message):
+    with pytest.raises(error, match=f"TruncatedNormal: .*{message}"):
+        TruncatedNormal(lower=lower, upper=upper)
