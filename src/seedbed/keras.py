@@ -9,7 +9,7 @@ import copy
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any
 
 try:
     import keras
@@ -45,7 +45,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
     True
     """
 
-    _partitioned: Self
+    _partitioned: initializers.Initializer
 
     def __call__(
         self,
@@ -85,27 +85,24 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
         if in_symbolic_scope():  # a variable to come is read for its shape, any number of times
             return keras.ops.empty(shape, dtype)
         if layout is not None:
-            return _sharded(self._drawn(), shape, dtype, layout)
+            return _sharded(self, shape, dtype, layout)
         if partition_shape is not None:
             offset = partition_offset or (0,) * len(partition_shape)
             if not any(offset):  # TensorFlow asks for the parts of a variable in order
-                self._partitioned = self._drawn()
+                self._partitioned = _drawn(self)
             parts = zip(offset, partition_shape, strict=True)
             window = tuple(slice(start, start + size) for start, size in parts)
             return keras.ops.convert_to_tensor(self._partitioned(shape, dtype, window=window))
         if keras.backend.backend() == "torch":
             from .torch.tensors import write
 
-            return write(keras.ops.empty(shape, dtype), self)
+            empty: Any = keras.ops.empty(shape, dtype)
+            return write(empty, self)
         if keras.backend.backend() == "jax":
             import jax
 
             dtype = jax.dtypes.canonicalize_dtype(dtype).name  # of 32 bits, unless 64 are enabled
         return keras.ops.convert_to_tensor(super().__call__(shape, dtype), dtype)
-
-    def _drawn(self) -> Self:
-        """Return an initializer whose windows are all of one table: here, this one."""
-        return self
 
 
 class RandomInitializer(_RandomInitializer):
@@ -130,7 +127,8 @@ class RandomInitializer(_RandomInitializer):
         seed: Any = self.seed
         if isinstance(seed, keras.random.SeedGenerator):
             with _concrete():
-                key, draw = keras.ops.convert_to_numpy(seed.next()).tolist()
+                state: Any = keras.ops.convert_to_numpy(seed.next())
+            key, draw = state.tolist()
             return Stream(key % 2**32, draw + 1)
         return super().stream(whole)
 
@@ -138,11 +136,14 @@ class RandomInitializer(_RandomInitializer):
         """Return the arguments that make an equal initializer, as Keras saves them."""
         return {"seed": keras.saving.serialize_keras_object(self._init_seed)}
 
-    def _drawn(self) -> Self:
-        """Return an initializer whose windows are all of the table that the next call gives."""
-        stream, drawn = self.stream(), copy.copy(self)
-        drawn.stream = lambda whole=True: stream
-        return drawn
+
+def _drawn(init: Initializer) -> Initializer:
+    """Return an initializer whose windows are all of the table that the next call gives."""
+    if not isinstance(init, RandomInitializer):
+        return init
+    stream, drawn = init.stream(), copy.copy(init)
+    drawn.stream = lambda whole=True: stream
+    return drawn
 
 
 def _concrete() -> Any:
@@ -167,7 +168,9 @@ def _sharded(init: Initializer, shape: Sequence[int], dtype: str, layout: Any) -
     layout = getattr(layout, "backend_layout", layout)
     abstract = isinstance(layout.mesh, jax.sharding.AbstractMesh)
     mesh = jax.sharding.get_mesh() if abstract else layout.mesh
-    return array(init, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
+    with jax.set_mesh(mesh):  # a generator's state does not mix with the abstract one
+        drawn = _drawn(init)
+    return array(drawn, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
 
 
 @_register
