@@ -235,3 +235,16 @@ def test_without_jax_an_error_says_what_to_install():
     code = "import sys; sys.modules['jax'] = None; import seedbed.jax"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'" in done.stderr
+
+
+def test_geometric_mean_of_fans_is_that_of_jax():
+    """40 000 uniform values: the largest is within 1e-3 of the limit."""
+    finish(
+        start("""
+        theirs = jax.nn.initializers.variance_scaling(2.0, "fan_geo_avg", "uniform")
+        ours = initializers.VarianceScaling(2.0, "fan_geo_avg", "uniform", seed=1)
+        limits = [abs(np.asarray(x)).max() for x in
+                  (theirs(jax.random.key(0), (400, 100)), ours((400, 100)))]
+        np.testing.assert_allclose(*limits, rtol=1e-3)
+        """)
+    )

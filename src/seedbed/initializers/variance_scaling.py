@@ -9,7 +9,7 @@ from .. import fill
 from .initializer import RandomInitializer, finite
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
-MODES = ("fan_in", "fan_out", "fan_avg")
+MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
@@ -53,14 +53,14 @@ def compute_fans(
 
 
 class VarianceScaling(RandomInitializer):
-    """Values whose variance is `scale` over the number of inputs, outputs, or their mean.
+    """Values whose variance is `scale` over the number of inputs, outputs, or a mean of them.
 
     Parameters
     ----------
     scale : float
         Positive and finite.
-    mode : {"fan_in", "fan_out", "fan_avg"}
-        What the variance is divided by; at least 1.
+    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo_avg"}
+        What the variance is divided by; at least 1. The last is the geometric mean, as in JAX.
     distribution : {"truncated_normal", "normal", "untruncated_normal", "uniform"}
         ``"normal"`` is ``"truncated_normal"``, as in Keras 2. The truncated normal's parameter is
         corrected so that the values have the variance aimed at; the uniform's limits likewise.
@@ -122,8 +122,10 @@ class VarianceScaling(RandomInitializer):
             fan = fan_in
         elif self.mode == "fan_out":
             fan = fan_out
-        else:
+        elif self.mode == "fan_avg":
             fan = (fan_in + fan_out) / 2
+        else:
+            fan = math.sqrt(fan_in * fan_out)
         variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
