@@ -88,7 +88,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
             return _sharded(self, shape, dtype, layout)
         if partition_shape is not None:
             offset = partition_offset or (0,) * len(partition_shape)
-            if not any(offset):  # TensorFlow asks for the parts of a variable in order
+            if not any(offset) or not hasattr(self, "_partitioned"):  # parts are asked in order
                 self._partitioned = _drawn(self)
             parts = zip(offset, partition_shape, strict=True)
             window = tuple(slice(start, start + size) for start, size in parts)
