@@ -13,7 +13,7 @@ from typing import Any
 
 try:
     import keras
-    from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+    from keras.src.backend import in_stateless_scope, in_symbolic_scope
 except ImportError as error:
     raise ImportError(
         "seedbed.keras needs Keras and a backend: python -m pip install 'seedbed[frameworks]'"
@@ -130,6 +130,8 @@ class RandomInitializer(_RandomInitializer):
                 state: Any = keras.ops.convert_to_numpy(seed.next())
             key, draw = state.tolist()
             return Stream(key % 2**32, draw + 1)
+        if in_stateless_scope():  # a variable to come is read: leave no trace, as Keras' own do not
+            return copy.copy(seed).next() if isinstance(seed, SeedGenerator) else Stream(seed)
         return super().stream(whole)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""seedbed.keras in real models: each backend, JAX's sharded variables, TensorFlow's partitions."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("keras")
+
+pytestmark = pytest.mark.frameworks
+
+ROOT = Path(__file__).parents[2]
+WORLD = Path(__file__).with_name("keras_world.py")
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def run(backend, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *map(str, arguments)],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "JAX_PLATFORMS": "cpu",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Return a folder and the printed hashes of the models of each backend."""
+    folders = {backend: tmp_path_factory.mktemp(backend) for backend in BACKENDS}
+    return {b: (folder, run(b, WORLD, "make", folder)) for b, folder in folders.items()}
+
+
+def test_models_have_the_numpy_values_and_the_same_on_each_backend(saved):
+    hashes = {backend: printed.splitlines()[:-1] for backend, (_, printed) in saved.items()}
+    assert len(hashes["jax"]) == 3
+    assert hashes["jax"] == hashes["torch"] == hashes["tensorflow"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_models_of_every_backend_load_in_a_new_process(saved, backend):
+    assert "done" in run(backend, WORLD, "load", *(folder for folder, _ in saved.values()))
+
+
+def test_jax_variables_are_born_sharded():
+    code = """
+    import jax, keras, numpy as np
+    from keras.distribution import DeviceMesh, LayoutMap, ModelParallel, set_distribution
+    import seedbed.keras as sk
+    from seedbed import initializers
+
+    made, call = [], initializers.TruncatedNormal.__call__
+    def counted(self, shape, dtype=None, **others):
+        values = call(self, shape, dtype, **others)
+        made.append(values.shape)
+        return values
+    initializers.TruncatedNormal.__call__ = counted
+
+    layouts = LayoutMap(DeviceMesh((2, 4), ("batch", "model")))
+    layouts[".*embeddings"], layouts[".*kernel"] = ("model", None), (None, "model")
+    set_distribution(ModelParallel(layout_map=layouts, batch_dim_name="batch"))
+    generator = keras.random.SeedGenerator(3)
+    model = keras.Sequential([
+        keras.Input((4,), dtype="int32"),
+        keras.layers.Embedding(
+            2**18, 64, embeddings_initializer=sk.TruncatedNormal(stddev=0.02, seed=5)
+        ),
+        keras.layers.Flatten(),
+        keras.layers.Dense(
+            8, kernel_initializer=sk.HeNormal(generator), bias_initializer=sk.Zeros()
+        ),
+    ])
+    assert made == [(2**16, 64)] * 4, made  # never the whole, and no replica twice
+    whole = initializers.TruncatedNormal(stddev=0.02, seed=5)((2**18, 64))
+    kernel = initializers.HeNormal(initializers.SeedGenerator(3))((256, 8))
+    for variable, values in ((model.weights[0], whole), (model.weights[1], kernel)):
+        shards = variable.value.addressable_shards
+        assert len(shards) == 8 and len({str(shard.index) for shard in shards}) == 4
+        for shard in shards:
+            np.testing.assert_array_equal(shard.data, values[shard.index], strict=True)
+    model.compile("sgd", "mse")
+    model.fit(np.arange(32).reshape(8, 4), np.ones((8, 8)), verbose=0)
+    assert model.weights[0].value.addressable_shards[0].data.shape == (2**16, 64)
+    assert (np.asarray(model.weights[0].value)[:32] != whole[:32]).any()
+
+    layout = keras.distribution.TensorLayout(("model", None), layouts.device_mesh)
+    table = sk.TruncatedNormal(seed=5)((8, 2), "bfloat16", layout)
+    assert len({str(shard.index) for shard in table.addressable_shards}) == 4
+
+    def without_layout(shape, dtype=None):  # as Keras calls before 3.15
+        return sk.GlorotUniform(seed=7)(shape, dtype)
+    dense = keras.layers.Dense(8, kernel_initializer=without_layout)
+    dense.build((None, 6))
+    assert (np.asarray(dense.kernel.value) == initializers.GlorotUniform(7)((6, 8))).all()
+    """
+    run(
+        "jax",
+        "-c",
+        textwrap.dedent(code),
+        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+    )
+
+
+def test_partitioned_tensorflow_variables_equal_whole_ones():
+    code = """
+    import os, socket
+    import numpy as np, tensorflow as tf, tf_keras
+    import seedbed.keras as sk
+    from seedbed import initializers
+
+    def addresses(n):
+        sockets = [socket.socket() for _ in range(n)]
+        for each in sockets:
+            each.bind(("localhost", 0))
+        found = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+        for each in sockets:
+            each.close()
+        return found
+
+    cluster = tf.train.ClusterSpec({"worker": addresses(1), "ps": addresses(2)})
+    tasks = ("worker", 0), ("ps", 0), ("ps", 1)
+    servers = [
+        tf.distribute.Server(cluster, job_name=job, task_index=index, protocol="grpc", start=True)
+        for job, index in tasks
+    ]
+    strategy = tf.distribute.ParameterServerStrategy(
+        tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, rpc_layer="grpc"),
+        variable_partitioner=tf.distribute.experimental.partitioners.FixedShardsPartitioner(2),
+    )
+
+    made, fill = [], initializers.initializer.fill
+    def counted(*arguments, **others):
+        values = fill(*arguments, **others)
+        made.append(values.shape)
+        return values
+    initializers.initializer.fill = counted
+
+    generator = initializers.SeedGenerator
+    for name, seed in ("TruncatedNormal", 5), ("GlorotUniform", 7), ("HeNormal", generator):
+        in_keras, in_numpy = (
+            getattr(module, name)(seed=seed if isinstance(seed, int) else seed(3))
+            for module in (sk, initializers)
+        )
+        made.clear()
+        with strategy.scope():
+            layer = tf_keras.layers.Embedding(1001, 16, embeddings_initializer=in_keras)
+            layer.build((None,))
+        assert made == [(501, 16), (500, 16)], made
+        parts = layer.embeddings.variables
+        assert [part.device.split("task:")[1][0] for part in parts] == ["0", "1"]
+        together = np.concatenate([part.numpy() for part in parts])
+        assert (together == in_numpy((1001, 16))).all(), name
+    print("equal", flush=True)
+    os._exit(0)  # servers have no way to stop
+    """
+    assert "equal" in run("tensorflow", "-c", textwrap.dedent(code))
+
+
+@pytest.mark.parametrize(("section", "backend"), [("Keras", "jax"), ("TensorFlow", "tensorflow")])
+def test_examples(section, backend, tmp_path):
+    text = (ROOT / "docs/frameworks.md").read_text().split(f"\n## {section}\n")[1]
+    code = text.split("```python\n")[1].split("```")[0]
+    run(backend, "-c", f"import os\nos.chdir({str(tmp_path)!r})\n{code}")
+
+
+def test_without_keras_an_error_says_what_to_install():
+    code = "import sys; sys.modules['keras'] = None; import seedbed.keras"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "seedbed.keras needs Keras and a backend: python -m pip install" in done.stderr
