@@ -270,28 +270,38 @@ def test_second_writer_is_refused(tmp_path):
     tables.write(path, INIT, SHAPE, part=(2, 2))
 
 
-def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path):
+def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monkeypatch):
     """Killed between the two steps of giving the final name, both names are of one file."""
+    from seedbed.tables import atomic, finishing
+
     path, partial = tmp_path / "table.npy", tmp_path / "table.npy.part"
-    tables.write(path, INIT, SHAPE)
-    os.link(path, partial)
+
+    def killed(*_, **__):
+        os.link(partial, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tables.write(path, INIT, SHAPE)
+    assert os.path.samefile(path, partial)
     before = path.read_bytes()
+    with atomic.opened(partial, 1, 1) as fd:
+        os.write(fd, b"something else")
+    assert path.read_bytes() == before
+    with pytest.raises(tables.OutputError, match="exists"):
+        tables.write(path, INIT, SHAPE)
     tables.write(path, initializers.Zeros(), SHAPE, force=True)
     assert not np.load(path).any()
-    os.link(path, partial)
-    with opened(partial, 1, 1) as fd:
-        os.write(fd, b"something else")
-    assert path.read_bytes() != before
-    assert not np.load(path).any()
+    assert os.listdir(tmp_path) == ["table.npy"]
 
 
 def test_foreign_files_are_left_alone(tmp_path):
     partial = tmp_path / "table.npy.part"
     partial.write_bytes(b"precious")
-    with pytest.raises(tables.OutputError, match="no unfinished table"):
-        tables.write(tmp_path / "table.npy", INIT, SHAPE)
-    with pytest.raises(tables.OutputError, match="no unfinished table"):
-        tables.write(tmp_path / "table.npy", INIT, SHAPE, resume=True)
+    for options in ({}, {"resume": True}, {"force": True}, {"part": (1, 2)}):
+        with pytest.raises(tables.OutputError, match="no unfinished table"):
+            tables.write(tmp_path / "table.npy", INIT, SHAPE, **options)
     assert partial.read_bytes() == b"precious"
     folder = tmp_path / "shards"
     folder.mkdir()

@@ -79,12 +79,12 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
     """
     check_place(output, force)
     blank = State(output.describe(), part, 0, sum(run.nbytes for run in output.runs(part)))
-    if force and part == Part() and not resume:
-        return blank
     exists = output.partial.exists()  # asked first: a writer saves its state before it creates that
     places = states.places(output)
     if exists and not places:
         raise OutputError(f"{output.partial}: exists, and is no unfinished table; remove it")
+    if force and part == Part() and not resume:
+        return blank
     own = states.place(output, part)
     start = blank
     for place in places:

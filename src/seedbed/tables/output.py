@@ -179,10 +179,6 @@ class Output:
         """Where it is while it is not complete."""
         return self.path.with_name(self.path.name + ".part")
 
-    def at(self, base: Path, file: File) -> Path:
-        """Return where a file is when the output is at `base`."""
-        return base / file.name
-
     def runs(self, part: Part) -> list[Run]:
         """Return what a part writes: its share of every table, or whole shards."""
         if self.shards:  # parts take whole shards
