@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--finish", action="store_true", help="check that all parts are there")
     table.add_argument("--resume", action="store_true", help="continue an interrupted run")
     table.add_argument("--force", action="store_true", help="replace an existing file")
+    table.add_argument("--device", help="cpu (default), cuda or cuda:1: where values are made")
     table.add_argument("--threads", metavar="N", help="threads to use (default: all)")
 
     verify = add(_verify, "verify", "Compare a file with what its metadata or the options say.")
@@ -158,13 +159,19 @@ def _table(options: argparse.Namespace) -> int:
     from . import tables
 
     part = parse_part(options.part) if options.part else None
-    how = {"part": part, "resume": options.resume, "force": options.force, "progress": True}
+    how = {
+        "part": part,
+        "resume": options.resume,
+        "force": options.force,
+        "progress": True,
+        "device": options.device,
+    }
     if options.finish:
         _exclude(options, "--finish", {"out", "force", "threads"})
         _require(options, "out")
         print(f"{tables.finish(options.out, force=options.force)}: finished")
     elif options.plan:
-        _exclude(options, "--plan", {"part", "resume", "force", "threads"})
+        _exclude(options, "--plan", {"part", "resume", "force", "device", "threads"})
         for summary in tables.write_plan(options.plan, **how):
             options.out = summary.output.path
             print(summary, flush=True)

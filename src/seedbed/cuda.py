@@ -22,26 +22,30 @@ _LEGACY_STREAM, _PER_THREAD_STREAM = 1, 2  # handles that stand for the default 
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
 
+class DeviceError(ValueError, RuntimeError):
+    """A GPU is asked for, and it or something it needs is missing."""
+
+
 def cuda(owner: str) -> Any:
     """Return `numba.cuda`, ready for work.
 
     Raises
     ------
-    RuntimeError
+    DeviceError
         If the package, the driver, a GPU or the compiler is missing; the message says which.
     """
     needs = f"{owner}: device 'cuda' needs"
     if importlib.util.find_spec("numba_cuda") is None:
-        raise RuntimeError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
+        raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
     from seedbed_kernels.cuda_shim import cuda
 
     error = cuda.cuda_error()
     if error is not None:
-        raise RuntimeError(f"{needs} an NVIDIA driver: {' '.join(str(error).split())}")
+        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(str(error).split())}")
     if len(cuda.gpus) == 0:
-        raise RuntimeError(f"{needs} an NVIDIA GPU: the driver finds none")
+        raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
     if not cuda.is_available():
-        raise RuntimeError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+        raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
     return cuda
 
 
@@ -52,7 +56,7 @@ def device_number(device: str, owner: str) -> int:
         raise ValueError(f"{owner}: device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
     number, count = int(match[1] or 0), len(cuda(owner).gpus)
     if number >= count:
-        raise ValueError(f"{owner}: device {device!r} is not there; the driver finds {count}")
+        raise DeviceError(f"{owner}: device {device!r} is not there; the driver finds {count}")
     return number
 
 
@@ -278,6 +282,44 @@ def _numba() -> Any:
     return cuda
 
 
+class Staging:
+    """A buffer on a GPU, a twin of it in pinned host memory, and a stream of their own.
+
+    While one is on its way to the host and beyond, the next can be filled.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of each of the two.
+    device : str
+    owner : str
+        Whom errors name.
+    """
+
+    def __init__(self, nbytes: int, device: str, owner: str) -> None:
+        self._device = device_number(device, owner)
+        gpu = cuda(owner)
+        with gpu.gpus[self._device]:
+            stream = gpu.stream()
+            self._host = gpu.pinned_array(nbytes, np.uint8)
+        shape, dtype = (nbytes,), np.dtype(np.uint8)
+        self._bytes = DeviceArray.empty(shape, dtype, self._device, stream, owner)
+
+    def array(self, size: int, dtype: np.dtype) -> DeviceArray:
+        """Return the beginning of the buffer as a flat array to be filled."""
+        part = self._bytes[: size * dtype.itemsize]
+        return DeviceArray(part._data, (size,), dtype, self._device, part.stream)
+
+    def send(self, nbytes: int) -> None:
+        """Queue a copy of the first bytes to the host."""
+        self._bytes[:nbytes].send_to_host(self._host[:nbytes])
+
+    def receive(self, nbytes: int) -> np.ndarray:
+        """Return the bytes sent, once they are there."""
+        self._bytes.synchronize()
+        return self._host[:nbytes]
+
+
 def place(
     out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype, owner: str
 ) -> DeviceArray:
@@ -285,8 +327,8 @@ def place(
 
     Raises
     ------
-    ValueError, TypeError, RuntimeError
-        If `out` is not such an array, or there is no such GPU.
+    ValueError, TypeError
+        If `out` is not such an array, or there is no such GPU (`DeviceError`).
     """
     if out is None:
         assert device is not None

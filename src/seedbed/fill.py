@@ -120,9 +120,8 @@ def fill(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as said above; before any work.
-    RuntimeError
-        If a GPU is asked for and there is none, or what it needs is missing.
+        If an argument is not as said above, or a GPU is asked for and something is missing
+        (`seedbed.cuda.DeviceError`); before any work.
 
     Examples
     --------

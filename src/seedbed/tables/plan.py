@@ -101,6 +101,7 @@ def write_plan(
     resume: bool = False,
     force: bool = False,
     progress: bool = False,
+    device: str | None = None,
 ) -> Iterator[Summary]:
     """Write all that a plan asks for, and yield a summary of each output.
 
@@ -114,4 +115,6 @@ def write_plan(
             begun.append((output, begin(output, this, resume=resume, force=force)))
     check_space(begun)
     for output in outputs:
-        yield write_output(output, part=part, resume=resume, force=force, progress=progress)
+        yield write_output(
+            output, part=part, resume=resume, force=force, progress=progress, device=device
+        )

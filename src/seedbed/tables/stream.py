@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import cuda
 from .atomic import sync, write_back
 from .output import Run
 from .states import State
@@ -89,11 +90,52 @@ def write_all(fd: int, data: Any, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
-def stream(chunks: Iterable[Run], journal: Journal, chunk_bytes: int) -> None:
+class OnHost:
+    """A buffer that chunks are made in."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._bytes = np.empty(nbytes, np.uint8)
+
+    def make(self, chunk: Run) -> None:
+        """Make the values of a chunk."""
+        chunk.table.fill(self._bytes[: chunk.nbytes].view(chunk.table.dtype), chunk.begin)
+
+    def take(self, chunk: Run) -> np.ndarray:
+        """Return the bytes of the chunk made."""
+        return self._bytes[: chunk.nbytes]
+
+
+class OnDevice:
+    """Likewise on a GPU, which makes one chunk while another comes to the host."""
+
+    def __init__(self, nbytes: int, device: str) -> None:
+        self._staging = cuda.Staging(nbytes, device, "tables.write")
+
+    def make(self, chunk: Run) -> None:
+        """Queue all the work for a chunk."""
+        values = self._staging.array(chunk.end - chunk.begin, chunk.table.dtype)
+        chunk.table.fill(values, chunk.begin)
+        self._staging.send(chunk.nbytes)
+
+    def take(self, chunk: Run) -> np.ndarray:
+        """Return the bytes of the chunk made, once they are on the host."""
+        return self._staging.receive(chunk.nbytes)
+
+
+def stream(
+    chunks: Iterable[Run], journal: Journal, chunk_bytes: int, device: str | None = None
+) -> None:
     """Make chunks one by one; the journal writes them on a thread of its own."""
-    spare = [np.empty(chunk_bytes, np.uint8) for _ in range(BUFFERS)]
-    written: deque[tuple[Future[None], np.ndarray]] = deque()
+    spare: list[OnHost | OnDevice] = [
+        OnHost(chunk_bytes) if device in (None, "cpu") else OnDevice(chunk_bytes, device)
+        for _ in range(BUFFERS)
+    ]
+    written: deque[tuple[Future[None], OnHost | OnDevice]] = deque()
     thread = ThreadPoolExecutor(1, thread_name_prefix="seedbed-writer")
+
+    def put(chunk: Run, buffer: OnHost | OnDevice) -> None:
+        journal.put(chunk, buffer.take(chunk))
+
     try:
         for chunk in chunks:
             if not spare:
@@ -101,9 +143,8 @@ def stream(chunks: Iterable[Run], journal: Journal, chunk_bytes: int) -> None:
                 future.result()
                 spare.append(buffer)
             buffer = spare.pop()
-            values = buffer[: chunk.nbytes].view(chunk.table.dtype)
-            chunk.table.fill(values, chunk.begin)
-            written.append((thread.submit(journal.put, chunk, values.view(np.uint8)), buffer))
+            buffer.make(chunk)
+            written.append((thread.submit(put, chunk, buffer), buffer))
         for future, _ in written:
             future.result()
     finally:

@@ -126,18 +126,22 @@ class Table:
         row = math.prod(self.shape[1:])
         return min(max(self.kept.rows - self.first_row, 0) * row, self.size)
 
-    def fill(self, out: np.ndarray, begin: int) -> None:
-        """Fill a flat array with the elements that follow each other from number `begin`.
+    def fill(self, out: Any, begin: int) -> None:
+        """Fill a flat array, on a GPU or not, with the elements from number `begin` on.
 
         Elements are numbered in C order of what is stored.
         """
         old = min(max(self.kept_size - begin, 0), out.size)
         if old and self.kept is not None:
             row = math.prod(self.shape[1:])
-            self.kept.read(out[:old], self.first_row * row + begin)
+            on_host = isinstance(out, np.ndarray)
+            values = out[:old] if on_host else np.empty(old, out.dtype)
+            self.kept.read(values, self.first_row * row + begin)
+            if not on_host:
+                out[:old][...] = values
         self._generate(out[old:], begin + old)
 
-    def _generate(self, out: np.ndarray, begin: int) -> None:
+    def _generate(self, out: Any, begin: int) -> None:
         done = 0
         for window in windows(self.stored_shape, begin, begin + out.size):
             lengths = [part.stop - part.start for part in window]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import cuda
 from . import states
 from .advice import ScaleWarning, advice
 from .atomic import OutputError, opened, sync_folder
@@ -87,6 +88,7 @@ def write(
     resume: bool = False,
     force: bool = False,
     progress: bool = False,
+    device: str | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Summary:
@@ -127,6 +129,8 @@ def write(
         Replace an existing file, once the new one is complete; drop an unfinished one.
     progress : bool
         Show a progress bar if standard error is a terminal.
+    device : str, optional
+        Where values are made: ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``. They are the same.
     chunk_bytes : int
         What is made and written at a time; three times that is held in memory.
     checkpoint_seconds : float
@@ -168,6 +172,7 @@ def write(
         resume=resume,
         force=force,
         progress=progress,
+        device=device,
         chunk_bytes=chunk_bytes,
         checkpoint_seconds=checkpoint_seconds,
     )
@@ -180,6 +185,7 @@ def write_output(
     resume: bool = False,
     force: bool = False,
     progress: bool = False,
+    device: str | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Summary:
@@ -187,6 +193,8 @@ def write_output(
     start = time.perf_counter()
     if operator.index(chunk_bytes) < 1:
         raise ValueError(f"tables.write: chunk_bytes must be at least 1; given {chunk_bytes}")
+    if device not in (None, "cpu"):
+        cuda.device_number(device, "tables.write")
     this = check_part(part, output)
     if resume and is_finished(output):
         return Summary(output, 0, 0, time.perf_counter() - start, [])
@@ -217,7 +225,7 @@ def write_output(
             values = sum(run.end - run.begin for run in runs)
             with bar(values, state.total, state.done, progress) as shown:
                 journal = Journal(fds, state, place, checkpoint_seconds, shown)
-                stream(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes)
+                stream(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes, device)
             journal.checkpoint(complete=True)
         except BaseException:
             saved = journal.state if journal else state
