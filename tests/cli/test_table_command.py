@@ -2,9 +2,12 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -241,4 +244,25 @@ def test_memory_stays_bounded():
     window = (slice(9_999_000, None), slice(None))
     init = initializers.RandomNormal(seed=1)
     assert np.array_equal(loaded[window], init(loaded.shape, window=window))
+    Path("table.npy").unlink()
+
+
+def test_a_terminal_shows_progress():
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    arguments = ["table", "--shape=3000000x64", "--initializer=zeros", "--out=table.npy"]
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=slave, stdout=subprocess.PIPE)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+        shown += data
+    os.close(master)
+    assert process.communicate()[0].count(b"\n") == 1
+    assert process.returncode == 0
+    last = shown.decode().strip().split("\r")[-1]
+    assert re.match(r"100%\|.*\| 768MB of 768MB, [\d,]+ M values/s, [\d.]+ GB/s, 00:00 left", last)
     Path("table.npy").unlink()
