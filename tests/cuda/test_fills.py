@@ -7,7 +7,7 @@ import pytest
 
 from seedbed import cuda as device_layer
 from seedbed import fill as door
-from seedbed import initializers
+from seedbed import initializers, tables
 from seedbed.fill import Computed, Constant, Normal, TruncatedNormal, Uniform, fill
 from seedbed.seeds import Stream
 from seedbed_kernels import fills_cuda
@@ -202,3 +202,16 @@ def test_out_and_device_must_fit():
         fill(Constant(1.0), (4, 3), out=np.empty((4, 3)), device="cuda")
     with pytest.raises(ValueError, match="device 'cuda:99' is not there"):
         fill(Constant(1.0), (4, 3), device="cuda:99")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tables_on_disk(tmp_path, dtype):
+    """Chunks of several windows each, and the rows of an older file."""
+    init, how = initializers.TruncatedNormal(seed=7), {"chunk_bytes": 600}
+    for name, device in (("cpu", None), ("gpu", "cuda")):
+        old, new = tmp_path / f"{name}-old.safetensors", tmp_path / f"{name}.safetensors"
+        tables.write(old, init, (9, 5, 7), dtype, device=device, **how)
+        tables.write(new, None, (12, 5, 7), grow=old, device=device, **how)
+    assert (tmp_path / "gpu.safetensors").read_bytes() == (
+        tmp_path / "cpu.safetensors"
+    ).read_bytes()

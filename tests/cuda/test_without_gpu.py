@@ -7,8 +7,8 @@ import types
 
 import pytest
 
+from seedbed import cli, initializers
 from seedbed import cuda as device_layer
-from seedbed import initializers
 from seedbed_kernels import cuda_shim
 
 INIT = initializers.RandomNormal(seed=7)
@@ -59,7 +59,7 @@ def test_bad_device(device):
 def test_work_on_the_cpu_never_touches_cuda():
     script = """
 import sys, seedbed
-from seedbed import initializers
+from seedbed import cli, initializers
 initializers.TruncatedNormal(seed=7)((1000,), "bfloat16")
 initializers.Zeros()((3,))
 print([name for name in sys.modules if name.startswith("numba.cuda") or name == "seedbed.cuda"])
@@ -68,3 +68,13 @@ print([name for name in sys.modules if name.startswith("numba.cuda") or name == 
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_command_without_a_gpu(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    out = tmp_path / "table.npy"
+    arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
+    assert cli.main(["table", *arguments]) == 2
+    message = "seedbed: tables.write: device 'cuda' needs the package numba-cuda"
+    assert capsys.readouterr().err.startswith(message)
+    assert list(tmp_path.iterdir()) == []
