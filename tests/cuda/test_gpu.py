@@ -34,8 +34,7 @@ def test_a_million_and_one(kind, dtype):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
 def test_more_elements_than_32_bits_count(source):
     count = 2**32 + 3
-    with cuda.gpus[0] as context:
-        free, _ = context.get_memory_info()
+    free, _ = cuda.current_context().get_memory_info()
     if free < 2 * count + 2**28:
         pytest.skip(f"the GPU has {free:,} bytes free, fewer than {2 * count:,}")
     on_gpu = fill(source, (count,), "bfloat16", stream=STREAM, device="cuda")
