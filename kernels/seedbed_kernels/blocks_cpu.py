@@ -1,8 +1,9 @@
 """Matrix products on the CPU, for matrices kept as blocks of 16 x 16.
 
 Each block is contiguous, so both operands of a product stream through the caches as they lie, and
-nothing is packed. A product's element is one chain of fmas in the order of the inner index: vectors
-run across a block's columns, so their width changes no bit.
+nothing is packed. An element of a product of two blocks is a chain of 16 fmas, and products are
+added up in order: vectors run across a block's columns, so their width changes no bit. Sums of
+sums also round less than one long chain.
 """
 
 from typing import Any
@@ -29,8 +30,8 @@ def _rows(context: Any, bits: int) -> int:
 def _accumulate(transposed: bool) -> Any:
     """Return an intrinsic that adds sum A[n] B[n], or sum A[n].T B[n], to a block.
 
-    The sum over n and over a block's inner index starts at zero and is one chain of fmas; then it
-    is added to the block.
+    The product of a pair is a chain of fmas that starts at zero; so does the sum over n, which is
+    added to the block last.
     """
 
     @intrinsic
@@ -59,7 +60,7 @@ def _accumulate(transposed: bool) -> Any:
             target, first_a, first_b = place(0, args[1]), place(2, args[3]), place(5, args[6])
             count = args[8]
             rows = _rows(context, dtype.bitwidth)
-            for top in range(0, SIDE, rows):
+            for top in range(0, SIDE, rows):  # as many rows of the block as registers hold
                 before = builder.basic_block
                 loop = builder.append_basic_block("products")
                 after = builder.append_basic_block("sums")
@@ -70,7 +71,7 @@ def _accumulate(transposed: bool) -> Any:
                 )
                 sums = [builder.phi(vector) for _ in range(rows)]
                 new: list[Any] = [ir.Constant(vector, [0.0] * SIDE)] * rows
-                for inner in range(SIDE):
+                for inner in range(SIDE):  # new[i] += A[i, inner] * B[inner, :]
                     right = builder.load(row(block_b, inner), align=align)
                     for i in range(rows):
                         offset = (inner, top + i) if transposed else (top + i, inner)

@@ -11,8 +11,8 @@ import numpy as np
 
 from . import fills_cpu
 from .blocks_cpu import SIDE
+from .compact_wy_cpu import Run, ceil_div, grain, run_here, transpose, write_q
 from .compiling import kernel
-from .householder_cpu import Run, ceil_div, grain, run_here, transpose, write_q
 from .samplers import Normal
 
 REVISION = 1  # raise when a function of another file that is called here changes
@@ -65,15 +65,15 @@ def draw(v, squares, rows, columns, key, sampler, begin, end):
 
 
 @kernel
-def reflect(v, squares, columns, half, signs):
+def reflect(v, squares, rows, columns, half, signs):
     """Turn vectors x into reflectors v = x ± |x| e, the sign that of x's first element.
 
     Parameters
     ----------
     v, squares
         As `draw` leaves them; `v` is written.
-    columns : int
-        Reflectors; the slabs are padded with zero ones.
+    rows, columns : int
+        Of the tall matrix: rows of V and reflectors; the slabs are padded with zeros.
     half : (16 * slabs,) float64 array, written
         Half the squared norms of the reflectors as they are stored, 1 for zero ones.
     signs : (16 * slabs,) float64 array, written
@@ -92,6 +92,9 @@ def reflect(v, squares, columns, half, signs):
             v[slab, slab, lane, lane] = first - diagonal
             head = np.float64(v[slab, slab, lane, lane])
             half[k] = 0.5 * ((total - first * first) + head * head)
+            if k == rows - 1:  # a single element: any vector reflects it, this one exactly
+                v[slab, slab, lane, lane] = 1.0
+                half[k] = 0.5
 
 
 def haar(
@@ -117,7 +120,7 @@ def haar(
         Low and high word of the seed, and the stream.
     gain : float
     run : callable
-        Runs tasks on threads, see `householder_cpu.Run`; the calling thread by default. The result
+        Runs tasks on threads, see `compact_wy_cpu.Run`; the calling thread by default. The result
         is the same bits either way.
 
     Examples
@@ -145,5 +148,5 @@ def haar(
         grain(tasks, DRAW_FLOPS * SIDE * slabs * rows),
     )
     half, signs = np.empty(slabs * SIDE), np.empty(slabs * SIDE)
-    reflect(v, squares, columns, half, signs)
+    reflect(v, squares, rows, columns, half, signs)
     write_q(out, corner, v, half, signs, gain, run)
