@@ -144,7 +144,7 @@ def _drawn(init: Initializer) -> Initializer:
     if not isinstance(init, RandomInitializer):
         return init
     stream, drawn = init.stream(), copy.copy(init)
-    drawn.stream = lambda whole=True: stream
+    drawn.seed, drawn.stream = stream.seed, lambda whole=True: stream
     return drawn
 
 

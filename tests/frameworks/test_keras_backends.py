@@ -98,6 +98,9 @@ def test_jax_variables_are_born_sharded():
     layout = keras.distribution.TensorLayout(("model", None), layouts.device_mesh)
     table = sk.TruncatedNormal(seed=5)((8, 2), "bfloat16", layout)
     assert len({str(shard.index) for shard in table.addressable_shards}) == 4
+    generator = initializers.SeedGenerator
+    table = sk.HeNormal(generator(3))((8, 2), "float32", layout)
+    assert (np.asarray(table) == initializers.HeNormal(generator(3))((8, 2))).all()
 
     def without_layout(shape, dtype=None):  # as Keras calls before 3.15
         return sk.GlorotUniform(seed=7)(shape, dtype)
