@@ -2,9 +2,12 @@
 
 Work is queued on a CUDA stream: on the caller's where its array names one, else on the default
 stream. Nothing but the array itself is allocated on the GPU, and random values never pass through
-the host; those that are computed on the host (Identity, Orthogonal, a Constant array) are copied.
+the host; those that are computed on the host (Identity, STFT, a Constant array) are copied. So is
+Orthogonal where CuPy is not installed; where it is, its products are made on the GPU, which needs
+memory for the whole matrix some four times, and equal the CPU's within rounding.
 """
 
+import importlib
 import importlib.util
 import math
 import re
@@ -230,6 +233,44 @@ class DeviceArray:
         flat = self._data.view(bits)
         with _numba().gpus[self.device]:
             fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
+
+    def fill_haar(
+        self,
+        corner: tuple[int, int],
+        size: tuple[int, int],
+        shape: tuple[int, int],
+        key: Any,
+        gain: float,
+        rows: np.ndarray | None,
+    ) -> bool:
+        """Set the elements to those of a window of a Haar-distributed matrix; False without CuPy.
+
+        Parameters
+        ----------
+        corner, size, shape : (int, int)
+            First row and column of the window; its rows and columns; those of the whole matrix.
+        key, gain
+            As `haar_cuda.haar` takes them.
+        rows : array of int, optional
+            Rows of the window that are the array's, in the shape of its axes but the last.
+        """
+        if importlib.util.find_spec("cupy") is None:
+            return False
+        from seedbed_kernels import haar_cuda
+
+        cupy = importlib.import_module("cupy")
+        gpu, bits = _numba(), np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
+        with gpu.gpus[self.device], cupy.cuda.Device(self.device), haar_cuda.on_stream(self.stream):
+            array = cupy.asarray(self._data.view(bits))
+            matrix = array.reshape(size) if rows is None else cupy.empty(size, bits)
+            if shape[0] >= shape[1]:
+                haar_cuda.haar(matrix, corner, shape, key, gain, self.stream)
+            else:
+                (row, column), (height, width) = corner, shape
+                haar_cuda.haar(matrix.T, (column, row), (width, height), key, gain, self.stream)
+            if rows is not None:
+                array.reshape(self.shape)[...] = matrix[cupy.asarray(rows)]
+        return True
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -314,15 +314,22 @@ def _fill_haar(
         for corner in ([part.start for part in touched], [part.stop - 1 for part in touched])
     )
     count, width = last - first + 1, across.stop - across.start
-    in_place = isinstance(array, np.ndarray) and array.size == count * width
+    rows, key = math.prod(outer), _key(stream)
+    whole = array.size == count * width
+    chosen = None if whole else np.ravel_multi_index(np.ogrid[tuple(touched)], outer) - first
+    if not isinstance(array, np.ndarray):
+        corner, size = (first, across.start), (count, width)
+        if array.fill_haar(corner, size, (rows, columns), key, gain, chosen):
+            return
+    in_place = isinstance(array, np.ndarray) and whole
     values = array.reshape(count, width) if in_place else np.empty((count, width), array.dtype)
-    out, rows, key = _bits(values), math.prod(outer), _key(stream)
+    out = _bits(values)
     if rows >= columns:
         haar_cpu.haar(out, (first, across.start), (rows, columns), key, gain, parallel.run)
     else:
         haar_cpu.haar(out.T, (across.start, first), (columns, rows), key, gain, parallel.run)
     if not in_place:
-        array[...] = values[np.ravel_multi_index(np.ogrid[tuple(touched)], outer) - first]
+        array[...] = values.reshape(array.shape) if chosen is None else values[chosen]
 
 
 def _bits(array: np.ndarray) -> np.ndarray:
