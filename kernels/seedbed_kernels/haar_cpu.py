@@ -11,7 +11,7 @@ import numpy as np
 
 from . import fills_cpu
 from .blocks_cpu import SIDE
-from .compact_wy_cpu import Run, ceil_div, grain, run_here, transpose, write_q
+from .compact_wy_cpu import Run, ceil_div, empty, grain, run_here, transpose, write_q
 from .compiling import kernel
 from .samplers import Normal
 
@@ -137,7 +137,7 @@ def haar(
     slabs = ceil_div(corner[1] + out.shape[1], SIDE)  # a column needs no reflector after its own
     blocks = ceil_div(rows, SIDE)
     parts = ceil_div(blocks, DRAWN)
-    v = np.empty((slabs, blocks, SIDE, SIDE), dtype)
+    v = empty((slabs, blocks, SIDE, SIDE), dtype)
     squares = np.empty((parts, slabs * SIDE))
     largest = np.finfo(dtype).max
     sampler = Normal(dtype.type(1), dtype.type(0), -largest, largest)
