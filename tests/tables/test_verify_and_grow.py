@@ -255,7 +255,7 @@ def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
     from seedbed.tables import stream
 
     new = tmp_path / "new.safetensors"
-    write_all, left = stream.write_all, [20]
+    write_all, left = stream.write_all, [4]
 
     def failing(*arguments):
         left[0] -= 1
@@ -263,7 +263,7 @@ def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         write_all(*arguments)
 
-    options = {"grow": table, "chunk_bytes": 4096, "checkpoint_seconds": 0}
+    options = {"grow": table, "chunk_bytes": 30_000, "checkpoint_seconds": 0}
     with monkeypatch.context() as patch:
         patch.setattr(stream, "write_all", failing)
         with pytest.raises(KeyboardInterrupt):

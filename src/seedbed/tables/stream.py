@@ -20,7 +20,7 @@ from .output import Run
 from .states import State
 
 BUFFERS = 3  # one being made, one being written, one between
-IN_FLIGHT = 2  # chunks on their way to the disk
+IN_FLIGHT = 3  # chunks on their way to the disk: enough to keep it busy, few enough to stop soon
 
 
 class Journal:

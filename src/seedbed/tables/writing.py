@@ -22,7 +22,7 @@ from .states import State
 from .stream import Journal, stream, write_all
 from .table import table
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 16 << 20
 CHECKPOINT_SECONDS = 2.0
 RECHECKED = 4  # chunks that must be right for a run to go on after them
 
