@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import importlib.metadata
 from pathlib import Path
 
 import seedbed_kernels
@@ -13,8 +12,10 @@ __all__ = ["STREAM_VERSION", "stream_hash", "version"]
 
 @functools.cache
 def version() -> str:
-    """Return the version of the installed package."""
-    return importlib.metadata.version("seedbed")
+    """Return the version of the package, which need not be installed."""
+    from .. import __version__
+
+    return __version__
 
 
 @functools.cache
