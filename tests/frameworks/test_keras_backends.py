@@ -49,9 +49,12 @@ def test_models_have_the_numpy_values_and_the_same_on_each_backend(saved):
     assert hashes["jax"] == hashes["torch"] == hashes["tensorflow"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_models_of_every_backend_load_in_a_new_process(saved, backend):
-    assert "done" in run(backend, WORLD, "load", *(folder for folder, _ in saved.values()))
+@pytest.mark.parametrize(
+    ("backend", "other"), [("tensorflow", "jax"), ("jax", "torch"), ("torch", "tensorflow")]
+)
+def test_models_load_in_a_new_process_on_another_backend(saved, backend, other):
+    folder, _ = saved[other]
+    assert "done" in run(backend, WORLD, "load", folder)
 
 
 def test_jax_variables_are_born_sharded():
