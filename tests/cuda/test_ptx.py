@@ -13,6 +13,7 @@ from cuda.bindings import nvjitlink
 from numba import cuda, types
 from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
+from numba.cuda.typing.typeof import typeof
 
 from seedbed_kernels import fills_cuda, samplers
 from seedbed_kernels.samplers import Normal, TruncatedNormal, Uniform
@@ -181,3 +182,22 @@ def test_every_kernel_is_here():
     kinds = {kind for kind in vars(samplers).values() if hasattr(kind, "_fields")}
     assert {sampler for sampler, _ in KERNELS} == kinds
     assert {dtype for _, dtype in KERNELS} == set(fills_cuda.ROUNDED)
+
+
+@each_kernel
+def test_what_is_compiled_here_is_what_is_launched(monkeypatch, sampler, dtype):
+    launched = []
+
+    class Kernel:
+        def __getitem__(self, configuration):
+            return lambda *arguments: launched.append(arguments)
+
+    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: Kernel())
+    real = np.float64 if dtype == "float64" else np.float32
+    parameters = sampler(*[real(1)] * len(sampler._fields))
+    out = np.empty(60, dtype)
+    key = (np.uint64(7), np.uint64(0), np.uint64(0))
+    fills_cuda.fill(out, 2**40, key, parameters, launch=(1, 1))
+    fills_cuda.fill_window(out, 3, 2**40, [7, 5], [900, 30], 9, key, parameters, launch=(1, 1))
+    for arguments in launched:
+        assert tuple(map(typeof, arguments)) == signature(sampler, dtype).args
