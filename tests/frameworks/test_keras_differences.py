@@ -4,10 +4,6 @@ README.md has the same list. Where Keras comes to do as Seedbed does, its half o
 the entry goes.
 """
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 import inspect
 import random
 import warnings

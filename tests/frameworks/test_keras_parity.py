@@ -3,10 +3,6 @@
 Every difference that is meant stands in `DIFFERENCES`, and in README.md; any other one fails.
 """
 
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 import inspect
 
 import numpy as np
