@@ -27,10 +27,11 @@ from .gaussian import (
 from .philox import lane_words
 from .samplers import Normal, TruncatedNormal, Uniform
 
-REVISION = 1  # raise when a scalar changes: Numba's cache looks at this file only
+REVISION = 2  # raise when a scalar changes: Numba's cache looks at this file only
 TILE_BYTES = 512  # of scratch: 32 lanes of four words
 TILE_LANES = 32
-BLOCK_TILES = 32
+HALF_TILE = 16
+BLOCK_TILES = 16
 SCAN = 64  # values looked at together for rejection
 AT_ONCE = 6  # rejected values listed together: seldom are there more among 64
 SIMD = 16  # redraws are padded to a multiple of the widest vector
@@ -178,9 +179,11 @@ def draw_tiles(sampler, block, first_tile, key):
     for start in range(0, block.size, per_tile):
         tile = block[start : start + per_tile]
         first_lane = np.uint64(first_tile + start // per_tile) * np.uint64(TILE_LANES)
-        for j in range(TILE_LANES):
-            words = lane_words(first_lane + np.uint64(j), np.uint64(0), stream, k0, k1)
-            put(tile, j, lane_values(sampler, *words), sampler)
+        for j in range(HALF_TILE):  # two lanes: four vectors of a CPU with AVX-512 are under way
+            near = lane_words(first_lane + np.uint64(j), np.uint64(0), stream, k0, k1)
+            far = lane_words(first_lane + np.uint64(j + HALF_TILE), np.uint64(0), stream, k0, k1)
+            put(tile, j, lane_values(sampler, *near), sampler)
+            put(tile, j + HALF_TILE, lane_values(sampler, *far), sampler)
 
 
 @scalar
@@ -280,12 +283,15 @@ def fill_run(out, first, key, sampler, work):
     while done < out.size:
         tile, skip = divmod(first + done, per_tile)
         left = out.size - done
-        if skip == 0 and left >= per_tile:
+        whole = skip == 0 and left >= per_tile
+        if whole:
             count = min(BLOCK_TILES, left // per_tile) * per_tile
-            draw(sampler, out[done : done + count], redraws, tile, key)
+            block = out[done : done + count]
         else:
             count = min(per_tile - skip, left)
-            draw(sampler, one_tile, redraws, tile, key)
+            block = one_tile
+        draw(sampler, block, redraws, tile, key)
+        if not whole:
             for i in range(count):  # a slice assignment would take seconds to compile
                 out[done + i] = one_tile[skip + i]
         done += count
