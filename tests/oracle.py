@@ -123,7 +123,7 @@ def uniforms_float64(high, low):
 
 def normals(radius, angle):
     """Return both float32 values of pairs of words."""
-    u = fma(radius.astype(np.float32), np.float32(2.0**-32), np.float32(2.0**-33))
+    u = unit_open_closed(radius)
     y = (angle << 1) & M32
     signed = y - ((y >> 31) << 32)
     t = signed.astype(np.float32) * np.float32(2.0**-32)
@@ -136,20 +136,61 @@ def normals_float64(r0, r1, a0, a1):
     def at(word):
         return word.astype(np.float64)
 
-    u = fma(at(r0), 2.0**-32, fma(at(r1), 2.0**-64, np.full(r0.shape, 2.0**-65)))
+    u = unit_open_closed(r0, r1)
     head = fma(at(a0 & (2**31 - 1)), 2.0**-31, np.full(r0.shape, -0.5))
     return box_muller(u, fma(at(a1), 2.0**-63, head), a0 >> 31 != 0)
 
 
-def base_values(kind, elements, wide, seed, stream=0, attempt=0):
-    """Return the values before scale and shift of elements (Python integers)."""
+def unit_open_closed(*words):
+    """Return floats in (0, 1] of one word (float32) or two (float64)."""
+    if len(words) == 2:
+        high, low = (word.astype(np.float64) for word in words)
+        return fma(high, 2.0**-32, fma(low, 2.0**-64, np.full(high.shape, 2.0**-65)))
+    return fma(words[0].astype(np.float32), np.float32(2.0**-32), np.float32(2.0**-33))
+
+
+def places(elements, wide, seed, stream, attempt):
+    """Return the words of the elements' lanes, and the elements' places in them."""
     per_tile = 64 if wide else 128
     lanes = [e // per_tile * 32 + e % 32 for e in elements]
     key = (seed & M32, seed >> 32)
     words = np.array(
         [philox((lane & M32, lane >> 32, attempt, stream), key) for lane in lanes], np.int64
     ).reshape(-1, 4)
-    place = np.array([e % per_tile // 32 for e in elements], np.int64)
+    return words, np.array([e % per_tile // 32 for e in elements], np.int64)
+
+
+def candidates(bounds, elements, wide, seed, stream, attempt):
+    """Return what a rare truncated normal draws at an attempt, less its bound; NaN if refused."""
+    lower, upper = bounds
+    real = np.float64 if wide else np.float32
+    drawn = []
+    for k in (2 * attempt, 2 * attempt + 1):
+        words, place = places(elements, wide, seed, stream, k)
+        row = np.arange(len(place))
+        if wide:
+            drawn.append((words[row, 2 * place], words[row, 2 * place + 1]))
+        else:
+            drawn.append((words[row, place],))
+    width, least = real(upper - lower), max(lower, 0.0)
+    most = max(-lower, upper)
+    if (most - least) * (most + least) < 2:
+        distance = (uniforms_float64 if wide else uniforms)(*drawn[0]) * width
+        rest = np.full_like(distance, real(lower * lower - least * least))
+        slope = np.full_like(distance, real(2 * lower))
+        excess = fma(distance, distance, fma(distance, slope, rest))
+        kept = minus_two_log(unit_open_closed(*drawn[1])) >= excess
+    else:
+        near = real(least)
+        y = minus_two_log(unit_open_closed(*drawn[0]))
+        distance = y / (np.sqrt(fma(np.full_like(y, near), near, y)) + near)
+        kept = ((distance + near) * unit_open_closed(*drawn[1]) <= near) & (distance <= width)
+    return np.where(kept, distance, real(np.nan))
+
+
+def base_values(kind, elements, wide, seed, stream=0, attempt=0):
+    """Return the values before scale and shift of elements (Python integers)."""
+    words, place = places(elements, wide, seed, stream, attempt)
     row = np.arange(len(place))
     if kind == "uniform":
         if wide:
@@ -166,30 +207,42 @@ def base_values(kind, elements, wide, seed, stream=0, attempt=0):
 def values(kind, parameters, dtype, elements, seed, stream=0):
     """Return elements of a table as its dtype holds them.
 
-    `parameters` are minval and maxval, or mean and stddev.
+    `parameters` are minval and maxval, or mean and stddev, and of a "rare" truncated normal its
+    bounds.
     """
     dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
     wide = dtype == np.float64
     real = np.float64 if wide else np.float32
     elements = [int(e) for e in elements]
-    base = base_values(kind, elements, wide, seed, stream)
+    first, second, *bounds = parameters
+    shift, scale = first, second
+    if kind == "rare":
+        lower, upper = bounds
+        if upper <= 0:
+            lower, upper, scale = -upper, -lower, -second
+        shift = first + lower * scale
+        base = np.full(len(elements), np.nan, real)
+        attempt = 0
+        while (missing := np.flatnonzero(np.isnan(base))).size:
+            again = [elements[i] for i in missing]
+            base[missing] = candidates((lower, upper), again, wide, seed, stream, attempt)
+            attempt += 1
+    else:
+        base = base_values(kind, elements, wide, seed, stream)
     if kind == "truncated":
         attempt = 0
         while (rejected := np.flatnonzero(np.abs(base) > 2)).size:
             attempt += 1
             again = [elements[i] for i in rejected]
             base[rejected] = base_values(kind, again, wide, seed, stream, attempt)
-    first, second = parameters
-    shift, scale = first, second
     low, high = -float(ml_dtypes.finfo(dtype).max), float(ml_dtypes.finfo(dtype).max)
     if kind == "uniform":
         shift, scale = float(least(first, np.dtype(real))), second - first
         low, high = float(least(first, dtype)), float(greatest_below(second, dtype))
-    elif kind == "truncated":
-        low, high = (
-            float(least(first - 2 * second, dtype)),
-            -float(least(-(first + 2 * second), dtype)),
-        )
+    elif kind in ("truncated", "rare"):
+        lower, upper = bounds or (-2, 2)
+        low = max(low, float(least(first + lower * second, dtype)))
+        high = min(high, -float(least(-(first + upper * second), dtype)))
     result = fma(base, np.full_like(base, scale), np.full_like(base, shift))
     return np.clip(result, real(low), real(high)).astype(dtype)
 

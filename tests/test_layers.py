@@ -15,7 +15,7 @@ SOURCES = [
     *(ROOT / "kernels" / "seedbed_kernels").rglob("*.py"),
 ]
 # What a layer may import of the package itself; deeper ones only.
-SCALARS = {"compiling", "philox", "floats", "gaussian", "samplers"}
+SCALARS = {"compiling", "philox", "floats", "gaussian", "draws", "samplers"}
 FOUNDATION = {"dtypes", "seeds", "parallel"}
 
 

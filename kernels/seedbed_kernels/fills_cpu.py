@@ -14,18 +14,10 @@ from numba.core import cgutils
 from numba.extending import overload
 from numba.np import numpy_support
 
+from . import draws
 from .compiling import intrinsic, kernel, scalar
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
-from .gaussian import (
-    normal_float32_at,
-    normal_float64_at,
-    normals_float32,
-    normals_float64,
-    uniforms_float32,
-    uniforms_float64,
-)
-from .philox import lane_words
-from .samplers import Normal, TruncatedNormal, Uniform
+from .samplers import REJECTING
 
 REVISION = 2  # raise when a scalar changes: Numba's cache looks at this file only
 TILE_BYTES = 512  # of scratch: 32 lanes of four words
@@ -36,28 +28,18 @@ SCAN = 64  # values looked at together for rejection
 AT_ONCE = 6  # rejected values listed together: seldom are there more among 64
 SIMD = 16  # redraws are padded to a multiple of the widest vector
 
-LANE_VALUES = {
-    (Uniform, types.float32): uniforms_float32,
-    (Uniform, types.float64): uniforms_float64,
-    (Normal, types.float32): normals_float32,
-    (Normal, types.float64): normals_float64,
-    (TruncatedNormal, types.float32): normals_float32,
-    (TruncatedNormal, types.float64): normals_float64,
-}
-NORMAL_AT = {types.float32: normal_float32_at, types.float64: normal_float64_at}
-
 
 # Where sampler or precision decides, Numba picks the code by type: these bodies are never run.
 def values_per_tile(sampler) -> Any:
     """Return how many values a tile has in the precision of a sampler."""
 
 
-def lane_values(sampler, w0, w1, w2, w3) -> Any:
-    """Return the base values that a sampler makes of a lane's four words."""
+def lane_values(sampler, lane, attempt, key) -> Any:
+    """Return the base values that a sampler draws for a lane at an attempt."""
 
 
-def normal_at(sampler, place, w0, w1, w2, w3) -> Any:
-    """Return the standard normal value at one place of a lane, in the precision of a sampler."""
+def value_at(sampler, place, lane, attempt, key) -> Any:
+    """Return one of the base values of a lane."""
 
 
 def put(tile, lane, values, sampler) -> Any:
@@ -82,16 +64,20 @@ def _values_per_tile(sampler):
     return lambda sampler: count
 
 
+def _drawn(drawing, sampler):
+    return drawing(sampler.instance_class, numpy_support.as_dtype(sampler[0]).type)
+
+
 @overload(lane_values)
-def _lane_values(sampler, w0, w1, w2, w3):
-    values = LANE_VALUES[sampler.instance_class, sampler[0]]
-    return lambda sampler, w0, w1, w2, w3: values(w0, w1, w2, w3)
+def _lane_values(sampler, lane, attempt, key):
+    values = _drawn(draws.lane_values, sampler)
+    return lambda sampler, lane, attempt, key: values(sampler, lane, attempt, key)
 
 
-@overload(normal_at)
-def _normal_at(sampler, place, w0, w1, w2, w3):
-    at = NORMAL_AT[sampler[0]]
-    return lambda sampler, place, w0, w1, w2, w3: at(place, w0, w1, w2, w3)
+@overload(value_at)
+def _value_at(sampler, place, lane, attempt, key):
+    value = _drawn(draws.value_at, sampler)
+    return lambda sampler, place, lane, attempt, key: value(sampler, place, lane, attempt, key)
 
 
 @overload(rounded)
@@ -118,7 +104,7 @@ def unfinished(value, sampler, out):
 
 @overload(put)
 def _put(tile, lane, values, sampler):
-    last = unfinished if sampler.instance_class is TruncatedNormal else finished
+    last = unfinished if sampler.instance_class in REJECTING else finished
     if len(values) == 2:
 
         def two(tile, lane, values, sampler):
@@ -141,7 +127,7 @@ def _scratch(sampler, out):
     precision = numpy_support.as_dtype(sampler[0])
     per_tile = TILE_BYTES // precision.itemsize
     size = BLOCK_TILES * per_tile
-    if sampler.instance_class is not TruncatedNormal:
+    if sampler.instance_class not in REJECTING:
         return lambda sampler, out: (np.empty(per_tile, out.dtype), None)
 
     def implementation(sampler, out):
@@ -155,7 +141,7 @@ def _scratch(sampler, out):
 
 @overload(draw)
 def _draw(sampler, block, redraws, first_tile, key):
-    if sampler.instance_class is not TruncatedNormal:
+    if sampler.instance_class not in REJECTING:
         return lambda sampler, block, redraws, first_tile, key: draw_tiles(
             sampler, block, first_tile, key
         )
@@ -174,22 +160,19 @@ def _draw(sampler, block, redraws, first_tile, key):
 @scalar
 def draw_tiles(sampler, block, first_tile, key):
     """Fill a block with the values of attempt 0."""
-    k0, k1, stream = key
     per_tile = values_per_tile(sampler)
     for start in range(0, block.size, per_tile):
         tile = block[start : start + per_tile]
         first_lane = np.uint64(first_tile + start // per_tile) * np.uint64(TILE_LANES)
         for j in range(HALF_TILE):  # two lanes: four vectors of a CPU with AVX-512 are under way
-            near = lane_words(first_lane + np.uint64(j), np.uint64(0), stream, k0, k1)
-            far = lane_words(first_lane + np.uint64(j + HALF_TILE), np.uint64(0), stream, k0, k1)
-            put(tile, j, lane_values(sampler, *near), sampler)
-            put(tile, j + HALF_TILE, lane_values(sampler, *far), sampler)
+            near, far = first_lane + np.uint64(j), first_lane + np.uint64(j + HALF_TILE)
+            put(tile, j, lane_values(sampler, near, np.uint64(0), key), sampler)
+            put(tile, j + HALF_TILE, lane_values(sampler, far, np.uint64(0), key), sampler)
 
 
 @scalar
 def redraw(sampler, base, rejected, redrawn, first_tile, key):
     """Replace the values that the sampler rejects, all of a block's together at each attempt."""
-    k0, k1, stream = key
     per_tile = values_per_tile(sampler)
     count = find_rejected(base, rejected, sampler.lower, sampler.upper)
     attempt = np.uint64(0)
@@ -202,8 +185,7 @@ def redraw(sampler, base, rejected, redrawn, first_tile, key):
             tile, within = divmod(np.uint64(rejected[i]), np.uint64(per_tile))
             place, lane = divmod(within, np.uint64(TILE_LANES))
             lane += (np.uint64(first_tile) + tile) * np.uint64(TILE_LANES)
-            words = lane_words(lane, attempt, stream, k0, k1)
-            redrawn[i] = normal_at(sampler, place, *words)
+            redrawn[i] = value_at(sampler, place, lane, attempt, key)
         left = 0
         for i in range(count):
             z = redrawn[i]
@@ -309,7 +291,7 @@ def fill(out, first, key, sampler):
         Number of the first element in the C order of the full table.
     key : tuple of three uint64
         Low and high word of the seed, and the stream.
-    sampler : Uniform, Normal or TruncatedNormal
+    sampler : one of the classes of `samplers`
         float64 parameters for float64 output, float32 parameters for all others.
     """
     fill_run(out, first, key, sampler, scratch(sampler, out))

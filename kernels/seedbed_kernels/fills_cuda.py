@@ -2,8 +2,8 @@
 
 The 32 threads of a warp are the 32 lanes of a tile, so the stores of each word are contiguous.
 Warps stride over the tiles of a row of the window, and, where rows are short, over the rows too.
-Lanes with rejected values (of a truncated normal) wait in shared memory until there are enough of
-them to keep a whole warp busy with drawing again; nothing is allocated.
+Lanes with rejected values (of the truncated normals) wait in shared memory until there are enough
+of them to keep a whole warp busy with drawing again; nothing is allocated.
 
 A kernel's body runs as plain Python in the CUDA simulator: it calls compiled scalars only.
 """
@@ -16,19 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from . import draws
 from .compiling import scalar
 from .cuda_shim import cuda
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
-from .gaussian import (
-    normal_float32_at,
-    normal_float64_at,
-    normals_float32,
-    normals_float64,
-    uniforms_float32,
-    uniforms_float64,
-)
-from .philox import lane_words
-from .samplers import Normal, TruncatedNormal, Uniform
+from .samplers import REJECTING
 
 LANES = 32  # of a tile, and threads of a warp
 WARPS = 8  # most in a block
@@ -48,15 +40,6 @@ def unrounded(value):
     return value
 
 
-LANE_VALUES = {
-    (Uniform, 4): uniforms_float32,
-    (Uniform, 2): uniforms_float64,
-    (Normal, 4): normals_float32,
-    (Normal, 2): normals_float64,
-    (TruncatedNormal, 4): normals_float32,
-    (TruncatedNormal, 2): normals_float64,
-}
-VALUE_AT = {4: normal_float32_at, 2: normal_float64_at}
 ROUNDED = {
     "float32": unrounded,
     "float64": unrounded,
@@ -87,23 +70,11 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
     """
     real, places = (np.float64, 2) if dtype == "float64" else (np.float32, 4)
     tile_values = LANES * places
-    lane_values = LANE_VALUES[sampler, places]
-    value_at = VALUE_AT[places]
     rounded = ROUNDED[dtype]
-    rejecting = sampler is TruncatedNormal
+    rejecting = sampler in REJECTING
+    draw = draws.lane_values(sampler, real)
+    draw_one = draws.value_at(sampler, real) if rejecting else draw
     queues = (WARPS * WAITING, 2) if rejecting else (1, 2)
-
-    @scalar
-    def draw(lane, attempt, key):
-        """Return the base values of a lane."""
-        k0, k1, stream = key
-        return lane_values(*lane_words(lane, attempt, stream, k0, k1))
-
-    @scalar
-    def draw_one(place, lane, attempt, key):
-        """Return one of the base values of a lane."""
-        k0, k1, stream = key
-        return value_at(place, *lane_words(lane, attempt, stream, k0, k1))
 
     @scalar
     def finished(value, sampler):
@@ -146,7 +117,7 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
             wanted = np.uint32(queue[slot, 1] & np.uint64(15))
         cuda.syncwarp()  # all have read their slots
         place = cuda.ffs(wanted) - 1
-        value = draw_one(place, lane, np.uint64(attempt), key)
+        value = draw_one(sampler, place, lane, np.uint64(attempt), key)
         if value < sampler.lower or value > sampler.upper:
             attempt = np.uint32(attempt + np.uint32(1))
         else:
@@ -178,7 +149,7 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
             element = tile * tile_values
             while element < last:
                 lane = np.uint64(element) // np.uint64(places) + np.uint64(thread)
-                values = draw(lane, np.uint64(0), key)
+                values = draw(sampler, lane, np.uint64(0), key)
                 index = element + thread + shift
                 wanted = np.uint32((1 << places) - 1)
                 if element >= first and element + tile_values <= last:
@@ -222,7 +193,7 @@ def fill(
         Number of the first element in the C order of the full table.
     key : tuple of three uint64
         Low and high word of the seed, and the stream.
-    sampler : Uniform, Normal or TruncatedNormal
+    sampler : one of the classes of `samplers`
         float64 parameters for float64 output, float32 parameters for all others.
     stream : CUDA stream, optional
         Where the kernel is queued; this function does not wait for it.

@@ -45,6 +45,18 @@ def fma(typingctx, a, b, c):
     return a(a, b, c), codegen
 
 
+@intrinsic
+def divide(typingctx, a, b):
+    """Return a / b, rounded once, without Python's error for a zero; both of one floating type."""
+    if not (a == b and isinstance(a, types.Float)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
 def _bitcast(source, target):
     """Return an intrinsic that reads the bits of one type as another of the same width."""
 

@@ -26,7 +26,8 @@ from .seeds import Stream
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
-MIN_ACCEPTANCE = 0.05  # of a truncated normal: some 20 draws a value
+ENOUGH = 0.05  # of a normal distribution between bounds: there it is redrawn, some 20 times at most
+FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
 
 Window = tuple[slice, ...]
 
@@ -46,7 +47,7 @@ class Normal(NamedTuple):
 
 
 class TruncatedNormal(NamedTuple):
-    """Normal, redrawn until in [mean + lower stddev, mean + upper stddev]."""
+    """Normal, but only what lies in [mean + lower stddev, mean + upper stddev]."""
 
     mean: float
     stddev: float
@@ -355,54 +356,71 @@ def _sampler(
     """
     from seedbed_kernels import samplers
 
-    first, second, *truncation = source
+    first, second = source[:2]
     real = np.float64 if dtype == np.float64 else np.float32
     precision = np.dtype(real)
     largest = largest_not_above(math.inf, dtype)
     first += 0.0  # not -0.0
-    if kind is Uniform:
-        span = second - first
-        scale, shift = span, smallest_not_below(first, precision)
+    scale, shift, low, high = second, first, -largest, largest
+    sampler: type = getattr(samplers, kind.__name__)
+    further: tuple[float, ...] = ()
+    if isinstance(source, Uniform):
+        scale, shift = second - first, smallest_not_below(first, precision)
         low, high = smallest_not_below(first, dtype), largest_below(second, dtype)
-        if span == 0.0:
+        if scale == 0.0:
             low = high = _nearest(first, dtype)
         elif low > high:
             raise ValueError(
                 f"{owner}: no {dtype.name} number lies in [minval, maxval) = [{first}, {second})"
             )
-    else:
-        shift, scale = first, second
-        low, high = -largest, largest
-        if isinstance(source, TruncatedNormal):
-            check_truncation(source.lower, source.upper, owner)
-            below, above = (bound * second if second else 0.0 for bound in truncation)
-            low = smallest_not_below(max(first + below, -largest), dtype)
-            high = largest_not_above(min(first + above, largest), dtype)
-            if low > high:  # none between the bounds
-                low = high = _nearest(first + (below + above) / 2, dtype)
-    if max(abs(first), abs(second), abs(scale)) > largest:
-        names = ", ".join(source._fields[:2])
+    elif isinstance(source, TruncatedNormal):
+        lower, upper = further = source[2:]
+        check_truncation(lower, upper, owner)
+        below, above = (bound * second if second else 0.0 for bound in further)
+        low = smallest_not_below(max(first + below, -largest), dtype)
+        high = largest_not_above(min(first + above, largest), dtype)
+        if low > high:  # none between the bounds
+            low = high = _nearest(first + (below + above) / 2, dtype)
+        if _kept(lower, upper) < ENOUGH:
+            if upper <= 0.0:  # as its mirror image
+                scale, lower, upper = -second, -upper, -lower
+            shift = first + lower * scale
+            sampler, further = _rare(lower, upper)
+    if max(abs(first), abs(second), abs(scale), abs(shift)) > largest:
+        names = ", ".join(source._fields)
         raise ValueError(
-            f"{owner}: {names} = {first}, {second} must be within ±{largest:g} for {dtype.name}"
+            f"{owner}: {names} = {', '.join(map(str, source))} must be within ±{largest:g} "
+            f"for {dtype.name}"
         )
     numbers = [real(scale), real(shift), real(low + 0.0), real(high + 0.0)]  # no bound is -0
-    numbers += map(real, truncation)
-    return getattr(samplers, kind.__name__)(*numbers)
+    return sampler(*numbers, *map(real, further))
+
+
+def _rare(lower: float, upper: float) -> tuple[type, tuple[float, ...]]:
+    """Return the sampler for bounds that keep little of a normal, and what it takes of them."""
+    from seedbed_kernels.samplers import NarrowNormal, TailNormal
+
+    near, far = max(lower, 0.0), max(-lower, upper)
+    if (far - near) * (far + near) < 2.0:  # the density changes by less than e
+        return NarrowNormal, (0.0, upper - lower, 2.0 * lower, lower * lower - near * near)
+    return TailNormal, (0.0, upper - lower, near)
+
+
+def _kept(lower: float, upper: float) -> float:
+    """Return how much of a normal distribution lies between bounds."""
+    below, above = (math.erfc(-bound / math.sqrt(2)) / 2 for bound in (lower, upper))
+    return above - below
 
 
 def check_truncation(lower: float, upper: float, owner: str) -> None:
-    """Check that redrawing makes normal values in [lower, upper], in stddev, soon enough."""
+    """Check the bounds of a truncated normal, in stddev."""
     given = f"given {lower!r} and {upper!r}"
     if not all(isinstance(bound, (int, float)) for bound in (lower, upper)):
         raise TypeError(f"{owner}: lower and upper must be numbers; {given}")
     if not lower < upper:
         raise ValueError(f"{owner}: lower must be below upper; {given}")
-    below, above = (math.erfc(-bound / math.sqrt(2)) / 2 for bound in (lower, upper))
-    if above - below < MIN_ACCEPTANCE:
-        raise ValueError(
-            f"{owner}: lower and upper must keep at least {MIN_ACCEPTANCE:.0%} of the normal "
-            f"distribution; {given}, which keep {above - below:.2g}"
-        )
+    if max(lower, -upper) > FARTHEST:
+        raise ValueError(f"{owner}: lower and upper must not both lie beyond ±2**60; {given}")
 
 
 def _nearest(value: float, dtype: np.dtype) -> float:

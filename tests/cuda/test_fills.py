@@ -19,6 +19,8 @@ SOURCES = {
     "uniform": Uniform(-0.3, 0.2),
     "normal": Normal(0.5, 2.0),
     "truncated": TruncatedNormal(0.1, 0.02),
+    "narrow": TruncatedNormal(0.1, 0.02, -0.02, 0.03),
+    "tail": TruncatedNormal(0.1, 0.02, -9.0, -3.0),
 }
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 BITS = {"float32": "float32", "float64": "float64", "float16": "int16", "bfloat16": "uint16"}

@@ -17,7 +17,13 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
 
 STREAM = Stream(7)
 SHAPE = (1000, 130)
-SOURCES = (Uniform(-1.0, 1.0), Normal(0.0, 1.0), TruncatedNormal(0.0, 1.0))
+SOURCES = (
+    Uniform(-1.0, 1.0),
+    Normal(0.0, 1.0),
+    TruncatedNormal(0.0, 1.0),
+    TruncatedNormal(0.0, 1.0, 0.5, 0.6),
+    TruncatedNormal(0.0, 1.0, 3.0, 9.0),
+)
 
 
 def bits(values):

@@ -43,7 +43,7 @@ class RandomNormal(RandomInitializer):
 
 
 class TruncatedNormal(RandomInitializer):
-    """Normal values, each redrawn until it lies between bounds: within two `stddev` of `mean`.
+    """Normal values between bounds, which lie two `stddev` from `mean` unless others are given.
 
     Parameters
     ----------
@@ -53,13 +53,15 @@ class TruncatedNormal(RandomInitializer):
     seed : int, None or SeedGenerator
         See `RandomInitializer`.
     lower, upper : float
-        The bounds, in `stddev` from `mean`; infinite ones, too. They must keep at least 5 % of the
-        normal distribution.
+        The bounds, in `stddev` from `mean`; infinite ones, too, and ones far in a tail.
 
     Notes
     -----
     Source: ``keras.initializers.TruncatedNormal``; the bounds are those of
-    ``jax.nn.initializers.truncated_normal``. Every value v of any dtype satisfies
+    ``jax.nn.initializers.truncated_normal``. A value outside is drawn again; where the bounds keep
+    less than 5 % of the normal distribution, candidates are uniform (narrow bounds) or of
+    Rayleigh's distribution (Marsaglia, *Generating a variable from the tail of the normal
+    distribution*, 1964), of which at least a third is kept. Every value v of any dtype satisfies
     mean + lower stddev <= v <= mean + upper stddev, after rounding too.
 
     Examples
