@@ -64,6 +64,12 @@ class Haar(NamedTuple):
     gain: float
 
 
+class Delta(NamedTuple):
+    """Zeros, but at the centre of the axes before the last two a matrix like that of `Haar`."""
+
+    gain: float
+
+
 class Constant(NamedTuple):
     """One value, or an array of them that broadcasts to the full shape."""
 
@@ -76,7 +82,7 @@ class Computed(NamedTuple):
     compute: Callable[[Window], np.ndarray]
 
 
-Source = Uniform | Normal | TruncatedNormal | Haar | Constant | Computed
+Source = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Computed
 
 
 def fill(
@@ -94,7 +100,7 @@ def fill(
 
     Parameters
     ----------
-    source : Uniform, Normal, TruncatedNormal, Haar, Constant or Computed
+    source : Uniform, Normal, TruncatedNormal, Haar, Delta, Constant or Computed
         What the values are. The random ones need a floating `dtype`.
     shape : sequence of int
         The full table, of any rank, below 2**63 bytes. It need not fit in memory.
@@ -135,7 +141,7 @@ def fill(
     dtype = asked_dtype(dtype, out, owner)
     if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
         raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
-    random = isinstance(source, (Uniform, Normal, TruncatedNormal, Haar))
+    random = isinstance(source, (Uniform, Normal, TruncatedNormal, Haar, Delta))
     if random and dtype.name not in FLOATING:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
     bounds = None if window is None else check_window(window, shape, owner)
@@ -154,6 +160,9 @@ def fill(
     elif isinstance(source, Haar):
         assert stream is not None
         _fill_haar(source.gain, array, shape, bounds, stream, owner)
+    elif isinstance(source, Delta):
+        assert stream is not None
+        _fill_delta(source.gain, array, shape, bounds, stream, owner)
     else:
         assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
@@ -331,6 +340,26 @@ def _fill_haar(
         haar_cpu.haar(out.T, (across.start, first), (columns, rows), key, gain, parallel.run)
     if not in_place:
         array[...] = values.reshape(array.shape) if chosen is None else values[chosen]
+
+
+def _fill_delta(
+    gain: float,
+    array: Any,
+    shape: tuple[int, ...],
+    bounds: Window | None,
+    stream: Stream,
+    owner: str,
+) -> None:
+    _fill_constant(0.0, array, shape, bounds, owner)
+    *outer, rows, columns = bounds or tuple(slice(0, size) for size in shape)
+    centre = [(size - 1) // 2 for size in shape[:-2]]
+    if all(part.start <= i < part.stop for i, part in zip(centre, outer, strict=True)):
+        number = 0
+        for i, part in zip(centre, outer, strict=True):
+            number = number * (part.stop - part.start) + i - part.start
+        size = rows.stop - rows.start, columns.stop - columns.start
+        matrix = array.reshape((math.prod(array.shape[:-2]), *size))[number : number + 1]
+        _fill_haar(gain, matrix.reshape(size), shape[-2:], (rows, columns), stream, owner)
 
 
 def _bits(array: np.ndarray) -> np.ndarray:

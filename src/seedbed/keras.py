@@ -229,6 +229,11 @@ class Orthogonal(
 
 
 @_register
+class DeltaOrthogonal(Initializer, initializers.DeltaOrthogonal, RandomInitializer):
+    """`seedbed.initializers.DeltaOrthogonal` in Keras."""
+
+
+@_register
 class VarianceScaling(
     Initializer, initializers.VarianceScaling, RandomInitializer, keras.initializers.VarianceScaling
 ):

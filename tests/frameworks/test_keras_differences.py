@@ -29,6 +29,8 @@ DIFFERENCES = {
     "arguments": "non-finite or negative `stddev`, or `minval` above `maxval`, is an error",
     "bounds": "TruncatedNormal also takes `lower` and `upper`, which its configuration has only "
     "where they are not -2 and 2",
+    "vocabulary": "`VarianceScaling` and its kin also take JAX's `fan_geo_avg`, `in_axis`, "
+    "`out_axis` and `batch_axis`, saved only where given; there is `DeltaOrthogonal`",
     "axes": "`input_axes` and `output_axes` are kept as lists of int",
     "einsum": "EinsumDense and MultiHeadAttention do not correct the fans of a plain Seedbed "
     "initializer, which they do not know as VarianceScaling",
@@ -155,6 +157,21 @@ def test_bounds():
     added = {"lower": -1.0, "upper": 2.0}
     assert init.get_config() == theirs.TruncatedNormal(0.0, 1.0, seed=3).get_config() | added
     assert initializers.TruncatedNormal().get_config() == theirs.TruncatedNormal().get_config()
+
+
+@shows("vocabulary")
+def test_vocabulary():
+    for name, value in (("in_axis", 0), ("batch_axis", [0])):
+        with pytest.raises(TypeError):
+            theirs.VarianceScaling(**{name: value})
+        init = initializers.VarianceScaling(seed=3, **{name: value})
+        plain = theirs.VarianceScaling(seed=3).get_config()
+        assert init.get_config() == plain | {name: value}
+    with pytest.raises(ValueError, match="mode"):
+        theirs.VarianceScaling(mode="fan_geo_avg")
+    assert initializers.VarianceScaling(mode="fan_geo_avg").mode == "fan_geo_avg"
+    assert not hasattr(theirs, "DeltaOrthogonal")
+    assert initializers.get("delta_orthogonal").gain == 1.0
 
 
 @shows("axes")

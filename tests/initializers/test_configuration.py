@@ -21,6 +21,7 @@ SEEDED = [
     initializers.HeNormal(3),
     initializers.LecunUniform(3),
     initializers.LecunNormal(3),
+    initializers.HeNormal(3, batch_axis=0, in_axis=(1,), out_axis=()),
     initializers.Orthogonal(2.0, seed=3),
 ]
 FIXED = [
@@ -178,6 +179,13 @@ BAD = [
     (lambda: I.HeNormal(input_axes=[4], output_axes=[0])((2, 3)), ValueError, "input_axes"),
     (lambda: I.HeNormal(input_axes="a"), TypeError, "HeNormal: input_axes .* 'a'"),
     (lambda: I.HeNormal(output_axes=1), TypeError, "HeNormal: output_axes .* 1"),
+    (lambda: I.HeNormal(in_axis="a"), TypeError, "HeNormal: in_axis .* 'a'"),
+    (lambda: I.HeNormal(in_axis=3)((2, 3)), ValueError, r"in_axis must be axes .* 3 for \(2, 3\)"),
+    (lambda: I.HeNormal(batch_axis=0)((2, 3)), ValueError, "must not share an axis"),
+    (lambda: I.HeNormal(1, [1], [0], in_axis=0), ValueError, "HeNormal: give input_axes"),
+    (lambda: I.DeltaOrthogonal()((4, 8)), ValueError, r"DeltaOrthogonal: shape .* \(4, 8\)"),
+    (lambda: I.DeltaOrthogonal()((3, 8, 4)), ValueError, "no more inputs than outputs"),
+    (lambda: I.DeltaOrthogonal()((3, 4, 8), "int32"), ValueError, "DeltaOrthogonal: dtype"),
     (lambda: I.VarianceScaling(1e300)((2,)), ValueError, "VarianceScaling: mean, stddev"),
     (lambda: I.HeNormal()((2, -3)), ValueError, r"HeNormal: shape .* \(2, -3\)"),
     (lambda: I.HeNormal()((2, 3.0)), TypeError, r"HeNormal: shape .* \(2, 3.0\)"),

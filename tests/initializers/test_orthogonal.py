@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from seedbed import initializers
-from seedbed.initializers import Orthogonal, SeedGenerator
+from seedbed.initializers import DeltaOrthogonal, Orthogonal, SeedGenerator
 from seedbed_kernels import compact_wy_cpu
 
 RARE = 1e-6
@@ -133,6 +133,27 @@ def test_windows_are_cut_from_the_whole(shape, dtype):
         part = init(shape, dtype, window=window)
         assert part.shape == whole[window].shape
         np.testing.assert_array_equal(part, whole[window])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [(5,), (1, 4), (3, 2, 4)])
+def test_delta_orthogonal_is_zero_but_at_its_centre(kernel, dtype):
+    shape = (*kernel, 6, 9)
+    init = DeltaOrthogonal(0.5, seed=3)
+    whole = init(shape, dtype)
+    expected = np.zeros_like(whole)
+    centre = tuple((k - 1) // 2 for k in kernel)
+    expected[centre] = Orthogonal(0.5, seed=3)((6, 9), dtype)
+    np.testing.assert_array_equal(whole, expected)
+    assert np.count_nonzero(whole) == 54
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        bounds = np.sort(generator.integers(0, np.array(shape) + 1, (2, len(shape))), 0).T.tolist()
+        window = tuple(slice(start, stop) for start, stop in bounds)
+        out = np.full(whole[window].shape, 7, whole.dtype)
+        assert init(shape, dtype, window=window, out=out) is out
+        np.testing.assert_array_equal(out, whole[window])
+    assert init((0, 6, 9)).shape == (0, 6, 9)
 
 
 def test_out_is_filled_in_place():

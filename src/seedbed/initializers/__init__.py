@@ -7,7 +7,7 @@ arrays (or GPU arrays) and take a `window`, an `out` and a `device` besides shap
 from ..seeds import SeedGenerator
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer
-from .orthogonal import Orthogonal
+from .orthogonal import DeltaOrthogonal, Orthogonal
 from .random import RandomNormal, RandomUniform, TruncatedNormal
 from .registry import deserialize, get, serialize
 from .stft import STFT
@@ -23,6 +23,7 @@ from .variance_scaling import (
 )
 
 constant = Constant
+delta_orthogonal = DeltaOrthogonal
 glorot_normal = GlorotNormal
 glorot_uniform = GlorotUniform
 he_normal = HeNormal
@@ -42,6 +43,7 @@ zeros = zero = Zeros
 __all__ = [
     "STFT",
     "Constant",
+    "DeltaOrthogonal",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
@@ -63,6 +65,7 @@ __all__ = [
     "Zeros",
     "compute_fans",
     "constant",
+    "delta_orthogonal",
     "deserialize",
     "get",
     "glorot_normal",

@@ -1,4 +1,4 @@
-"""Initializer of orthonormal rows or columns."""
+"""Initializers of orthonormal rows or columns."""
 
 from typing import Any
 
@@ -58,3 +58,43 @@ class Orthogonal(RandomInitializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
         return {**super().get_config(), "gain": self.gain}
+
+
+class DeltaOrthogonal(Orthogonal):
+    """A convolution kernel that is zero but at its centre, where a matrix is `Orthogonal`.
+
+    The shape is (..., inputs, outputs), of rank 3 to 5 and with no more inputs than outputs, so
+    that the convolution keeps the norm of what it is applied to. The centre of an axis of length k
+    is (k - 1) // 2.
+
+    Parameters
+    ----------
+    gain : float
+        Finite.
+    seed : int, None or SeedGenerator
+        See `RandomInitializer`.
+
+    Notes
+    -----
+    Sources: ``jax.nn.initializers.delta_orthogonal``; Xiao et al., *Dynamical isometry and a mean
+    field theory of CNNs*, ICML 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seedbed import initializers
+    >>> kernel = initializers.DeltaOrthogonal(seed=7)((3, 3, 4, 8))
+    >>> bool(np.allclose(kernel[1, 1] @ kernel[1, 1].T, np.eye(4), atol=1e-6))
+    True
+    >>> np.argwhere(kernel.any(axis=(2, 3)))
+    array([[1, 1]])
+    """
+
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return the distribution of a table's values."""
+        if not 3 <= len(shape) <= 5 or shape[-2] > shape[-1]:
+            raise ValueError(
+                f"{type(self).__name__}: shape must be (..., inputs, outputs) of rank 3 to 5, with "
+                f"no more inputs than outputs; given {shape}"
+            )
+        return fill.Delta(float(self.gain))

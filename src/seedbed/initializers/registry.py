@@ -11,7 +11,7 @@ from ..dtypes import as_dtype
 from ..fill import check_shape
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer, RandomInitializer, serialized
-from .orthogonal import Orthogonal
+from .orthogonal import DeltaOrthogonal, Orthogonal
 from .random import RandomNormal, RandomUniform, TruncatedNormal
 from .stft import STFT
 from .variance_scaling import (
@@ -27,6 +27,7 @@ from .variance_scaling import (
 PACKAGE = "seedbed"
 CLASSES: dict[str, type[Initializer]] = {
     "constant": Constant,
+    "delta_orthogonal": DeltaOrthogonal,
     "glorot_normal": GlorotNormal,
     "glorot_uniform": GlorotUniform,
     "he_normal": HeNormal,

@@ -17,6 +17,10 @@ def compute_fans(
     shape: Sequence[int],
     input_axes: Sequence[int] | None = None,
     output_axes: Sequence[int] | None = None,
+    *,
+    in_axis: int | Sequence[int] | None = None,
+    out_axis: int | Sequence[int] | None = None,
+    batch_axis: int | Sequence[int] | None = None,
 ) -> tuple[int, int]:
     """Return (fan_in, fan_out) of a weight.
 
@@ -28,6 +32,9 @@ def compute_fans(
         receptive field, which multiplies both.
     input_axes, output_axes : sequence of int, optional
         Where both are given, the fans are the products of the lengths of these axes.
+    in_axis, out_axis, batch_axis : int or sequence of int, optional
+        As in ``jax.nn.initializers``: where one is given, the others are -2, -1 and none, all
+        further axes are the receptive field, and axes of a batch count for nothing.
 
     Examples
     --------
@@ -35,7 +42,16 @@ def compute_fans(
     (144, 288)
     >>> compute_fans((64, 8, 16), input_axes=[0], output_axes=[1, 2])
     (64, 128)
+    >>> compute_fans((12, 64, 128), batch_axis=0)
+    (64, 128)
     """
+    if not in_axis is out_axis is batch_axis is None:
+        return _fans_of_axes(
+            shape,
+            -2 if in_axis is None else in_axis,
+            -1 if out_axis is None else out_axis,
+            () if batch_axis is None else batch_axis,
+        )
     if input_axes is None and len(shape) == 2:  # most calls, and small ones should be quick
         return int(shape[0]), int(shape[1])
     shape = tuple(map(int, shape))
@@ -50,6 +66,23 @@ def compute_fans(
         return shape[0], shape[0]
     receptive_field_size = math.prod(shape[:-2])
     return shape[-2] * receptive_field_size, shape[-1] * receptive_field_size
+
+
+def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int, int]:
+    found = range(len(shape))
+    inputs, outputs, batch = (
+        [found[axis] for axis in ([group] if isinstance(group, int) else group)] for group in axes
+    )
+    if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
+        raise ValueError(
+            "compute_fans: in_axis, out_axis and batch_axis must not share an axis; "
+            f"given {', '.join(map(str, axes))} for {tuple(shape)}"
+        )
+    lengths = dict(enumerate(map(int, shape)))
+    return (
+        math.prod(length for axis, length in lengths.items() if axis not in (*outputs, *batch)),
+        math.prod(length for axis, length in lengths.items() if axis not in (*inputs, *batch)),
+    )
 
 
 class VarianceScaling(RandomInitializer):
@@ -67,11 +100,13 @@ class VarianceScaling(RandomInitializer):
     seed : int, None or SeedGenerator
         See `RandomInitializer`.
     input_axes, output_axes : sequence of int, optional
-        Axes that are inputs and outputs; see `compute_fans`.
+        Axes that are inputs and outputs, as in Keras; see `compute_fans`.
+    in_axis, out_axis, batch_axis : int or sequence of int, optional
+        Likewise, as in JAX; not both.
 
     Notes
     -----
-    Source: ``keras.initializers.VarianceScaling``.
+    Sources: ``keras.initializers.VarianceScaling``, ``jax.nn.initializers.variance_scaling``.
 
     Examples
     --------
@@ -89,6 +124,10 @@ class VarianceScaling(RandomInitializer):
         seed: Any = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
+        *,
+        in_axis: int | Sequence[int] | None = None,
+        out_axis: int | Sequence[int] | None = None,
+        batch_axis: int | Sequence[int] | None = None,
     ) -> None:
         owner = type(self).__name__
         self.scale = finite(self, "scale", scale)
@@ -107,16 +146,28 @@ class VarianceScaling(RandomInitializer):
         self.distribution = spelling
         self.input_axes = _axes(owner, "input_axes", input_axes)
         self.output_axes = _axes(owner, "output_axes", output_axes)
+        self.in_axis = _axes(owner, "in_axis", in_axis)
+        self.out_axis = _axes(owner, "out_axis", out_axis)
+        self.batch_axis = _axes(owner, "batch_axis", batch_axis)
+        if self._axes_of_jax() and not input_axes is output_axes is None:
+            raise ValueError(
+                f"{owner}: give input_axes and output_axes, or some of in_axis, out_axis and "
+                f"batch_axis; given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
+            )
         super().__init__(seed)
 
     def source(self, shape: tuple[int, ...]) -> fill.Source:
         """Return the distribution of a table's values."""
         try:
-            fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+            fan_in, fan_out = compute_fans(
+                shape, self.input_axes, self.output_axes, **self._axes_of_jax()
+            )
         except IndexError:
+            given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
+            given = self._axes_of_jax() or given
             raise ValueError(
-                f"{type(self).__name__}: input_axes and output_axes must be axes of the shape; "
-                f"given {self.input_axes} and {self.output_axes} for {shape}"
+                f"{type(self).__name__}: {' and '.join(given)} must be axes of the shape; "
+                f"given {' and '.join(map(str, given.values()))} for {shape}"
             ) from None
         if self.mode == "fan_in":
             fan = fan_in
@@ -135,8 +186,13 @@ class VarianceScaling(RandomInitializer):
             return fill.Normal(0.0, stddev)
         return fill.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
+    def _axes_of_jax(self) -> dict[str, Any]:
+        """Return those of JAX's axes that are given."""
+        names = ("in_axis", "out_axis", "batch_axis")
+        return {name: axes for name in names if (axes := getattr(self, name)) is not None}
+
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal initializer."""
+        """Return the arguments that make an equal initializer: Keras' own, and JAX's if given."""
         return {
             **super().get_config(),
             "scale": self.scale,
@@ -144,12 +200,18 @@ class VarianceScaling(RandomInitializer):
             "distribution": self.distribution,
             "input_axes": self.input_axes,
             "output_axes": self.output_axes,
+            **self._axes_of_jax(),
         }
 
 
-def _axes(owner: str, name: str, axes: Sequence[int] | None) -> list[int] | None:
+def _axes(owner: str, name: str, axes: Any) -> Any:
+    """Return axes as ints that JSON can hold: a list, or one of `in_axis` and so on alone."""
     try:
-        return None if axes is None else [operator.index(axis) for axis in axes]
+        if axes is None:
+            return None
+        if name.endswith("_axis") and not isinstance(axes, Sequence):
+            return operator.index(axes)
+        return [operator.index(axis) for axis in axes]
     except TypeError:
         raise TypeError(
             f"{owner}: {name} must be a sequence of integers or None; given {axes!r}"
@@ -166,13 +228,25 @@ class _Specialised(VarianceScaling):
         seed: Any = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
+        *,
+        in_axis: int | Sequence[int] | None = None,
+        out_axis: int | Sequence[int] | None = None,
+        batch_axis: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(*self.fixed, seed=seed, input_axes=input_axes, output_axes=output_axes)
+        super().__init__(
+            *self.fixed,
+            seed=seed,
+            input_axes=input_axes,
+            output_axes=output_axes,
+            in_axis=in_axis,
+            out_axis=out_axis,
+            batch_axis=batch_axis,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
-        config = super().get_config()
-        return {name: config[name] for name in ("seed", "input_axes", "output_axes")}
+        fixed = ("scale", "mode", "distribution")
+        return {name: value for name, value in super().get_config().items() if name not in fixed}
 
 
 class GlorotUniform(_Specialised):
