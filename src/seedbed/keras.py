@@ -6,6 +6,7 @@ namesakes in `seedbed.initializers`, give the same values, and return the backen
 """
 
 import copy
+import functools
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -172,7 +173,28 @@ def _sharded(init: Initializer, shape: Sequence[int], dtype: str, layout: Any) -
     mesh = jax.sharding.get_mesh() if abstract else layout.mesh
     with jax.set_mesh(mesh):  # a generator's state does not mix with the abstract one
         drawn = _drawn(init)
-    return array(drawn, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
+    made = array(drawn, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
+    within = abstract and layout.mesh.axis_types != mesh.axis_types
+    return _sealed()(made) if within else made
+
+
+@functools.cache
+def _sealed() -> type:
+    """Return a class of pytrees that turn into the array they hold when they are put together.
+
+    Keras calls initializers within `jax.sharding.explicit_axes`, which copies, to change their
+    sharding, all arrays among the leaves of what they return. Such a tree has no leaves.
+    """
+    import jax
+
+    class Sealed:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+    jax.tree_util.register_pytree_node(
+        Sealed, lambda sealed: ((), sealed.array), lambda array, _: array
+    )
+    return Sealed
 
 
 @_register

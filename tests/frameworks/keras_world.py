@@ -126,18 +126,20 @@ def make(folder):
         model.save(Path(folder, f"{policy}.keras"))
         np.save(Path(folder, f"{policy}.npy"), digest(numbers(model)))
     one_by_one()
+    cloned_and_slots()
     seeds()
     deferred()
 
 
 def one_by_one():
-    shapes = {"Identity": (4, 4), "STFT": (8, 1, 5)}
+    shapes = {"Identity": (4, 4), "STFT": (8, 1, 5), "DeltaOrthogonal": (3, 2, 4)}
     for name in sorted({kind.__name__ for kind in plain.registry.CLASSES.values()}):
         if name == "Initializer":
             continue
         kind = getattr(sk, name)
         init = kind(seed=7) if issubclass(kind, sk.RandomInitializer) else kind()
-        assert isinstance(init, getattr(keras.initializers, name))
+        theirs = getattr(keras.initializers, name, keras.initializers.Initializer)
+        assert isinstance(init, theirs)
         assert isinstance(keras.initializers.get(f"seedbed>{name}"), kind)
         again = keras.initializers.deserialize(keras.initializers.serialize(init))
         assert type(again) is kind
@@ -156,6 +158,26 @@ def one_by_one():
     keras.config.set_floatx("float32")
     part = sk.HeNormal(seed=1)((4, 4), window=(slice(2), slice(2)))
     assert type(part) is np.ndarray
+
+
+def cloned_and_slots():
+    """A layer that clones its initializer four times, and variables of an optimizer."""
+    layer = keras.layers.GroupQueryAttention(
+        4, 4, 2, kernel_initializer=sk.GlorotUniform(seed=3), use_bias=False
+    )
+    layer.build((None, 5, 8), (None, 5, 8))
+    heads, out = {"input_axes": [0], "output_axes": [1, 2]}, [[0, 1], [2]]
+    wanted = [plain.GlorotUniform(3, **heads)((8, n, 4), "float32") for n in (4, 2, 2)]
+    wanted.append(plain.GlorotUniform(3, *out)((4, 4, 8), "float32"))
+    equal([keras.ops.convert_to_numpy(weight.value) for weight in layer.weights], wanted)
+
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(layer.trainable_variables)
+    init = sk.RandomNormal(seed=4)
+    like = optimizer.add_variable_from_reference(layer.weights[0], "slot", initializer=init)
+    alone = optimizer.add_variable((7,), initializer=init, dtype="float32", name="alone")
+    wanted = [plain.RandomNormal(seed=4)(shape, "float32") for shape in ((8, 4, 4), (7,))]
+    equal([keras.ops.convert_to_numpy(v.value) for v in (like, alone)], wanted)
 
 
 def seeds():

@@ -119,6 +119,44 @@ def test_jax_variables_are_born_sharded():
     )
 
 
+def test_a_sharded_embedding_of_4_gb_is_not_held_twice():
+    code = """
+    import jax, keras, numpy as np
+    from keras.distribution import DeviceMesh, LayoutMap, ModelParallel, set_distribution
+    import seedbed.keras as sk
+    from seedbed import initializers
+
+    def peak():
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+
+    layouts = LayoutMap(DeviceMesh((8,), ("model",)))
+    layouts[".*embeddings"] = ("model", None)
+    set_distribution(ModelParallel(layout_map=layouts, batch_dim_name="model"))
+    init, shape = sk.TruncatedNormal(stddev=0.02, seed=5), (2**23, 128)
+    init((64, 64))
+    before = peak()
+    layer = keras.layers.Embedding(*shape, embeddings_initializer=init)
+    layer.build((None,))
+    table = jax.block_until_ready(layer.embeddings.value)
+    assert type(table).__name__ == "ArrayImpl", type(table)
+    grown = (peak() - before) / table.nbytes
+    assert 0.9 < grown < 1.3, grown
+    plain = initializers.TruncatedNormal(stddev=0.02, seed=5)
+    assert len({str(shard.index) for shard in table.addressable_shards}) == 8
+    for shard in table.addressable_shards:
+        rows = range(shape[0])[shard.index[0]]
+        window = slice(rows.start, rows.stop), slice(None)
+        assert (np.asarray(shard.data) == plain(shape, window=window)).all()
+    """
+    run(
+        "jax",
+        "-c",
+        textwrap.dedent(code),
+        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+    )
+
+
 def test_partitioned_tensorflow_variables_equal_whole_ones():
     code = """
     import os, socket
