@@ -283,3 +283,47 @@ def test_the_vocabulary_of_jax():
             devices=1,
         )
     )
+
+
+def test_flax_and_equinox():
+    finish(
+        start(
+            """
+        import equinox as eqx
+        import flax.linen as nn
+        from flax import nnx
+        glorot = seedbed.jax.initializer("glorot_uniform")
+
+        class Keys:  # what Flax derives from the key it is given
+            seen = []
+        def noted(key, shape, dtype=None):
+            Keys.seen.append(np.asarray(jax.random.key_data(key)))
+            return glorot(key, shape, dtype)
+
+        dense = nn.Dense(32, kernel_init=noted, param_dtype="bfloat16")
+        apart = dense.init(jax.random.key(7), jnp.ones((1, 64)))["params"]["kernel"]
+        traced = jax.jit(nn.Dense(32, kernel_init=glorot, param_dtype="bfloat16").init)(
+            jax.random.key(7), jnp.ones((1, 64)))["params"]["kernel"]
+        high, low = Keys.seen[0].tolist()
+        wanted = initializers.GlorotUniform(seed=high << 32 | low)((64, 32), "bfloat16")
+        assert apart.dtype == "bfloat16"
+        np.testing.assert_array_equal(apart, wanted)
+        np.testing.assert_array_equal(traced, wanted)
+
+        Keys.seen.clear()
+        plain = nnx.Linear(64, 32, kernel_init=noted, rngs=nnx.Rngs(3))
+        high, low = Keys.seen[0].tolist()
+        wanted = initializers.GlorotUniform(seed=high << 32 | low)((64, 32))
+        np.testing.assert_array_equal(plain.kernel[...], wanted)
+        made = nnx.jit(lambda: nnx.Linear(64, 32, kernel_init=glorot, rngs=nnx.Rngs(3)))()
+        np.testing.assert_array_equal(made.kernel[...], wanted)
+
+        layer = eqx.nn.Linear(64, 32, key=jax.random.key(0))
+        weight = glorot(jax.random.key(5), layer.weight.shape, layer.weight.dtype)
+        layer = eqx.tree_at(lambda layer: layer.weight, layer, weight)
+        np.testing.assert_array_equal(layer.weight, initializers.GlorotUniform(5)((32, 64)))
+        assert eqx.filter_jit(layer)(jnp.ones(64)).shape == (32,)
+        """,
+            devices=1,
+        )
+    )
