@@ -13,17 +13,20 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import cpuinfo
 import matplotlib
+import numpy as np
 
 import seedbed
-from seedbed import bench, parallel
+from seedbed import bench, initializers, parallel
 from seedbed_kernels import STREAM_VERSION
 
+from . import orthogonal
 from .contenders import DISTRIBUTIONS, DTYPES, LIBRARIES, contender
 from .fills import latencies, latency_table
 
@@ -69,8 +72,29 @@ def rates_table(found: Rates) -> str:
     return "\n".join(lines)
 
 
-def targets(found: Rates) -> str:
-    """Return the ratios between Seedbed's own rates that the project aims at, beside the aims."""
+def allocating(size: int) -> float:
+    """Return how long a call that allocates takes, over ``np.full`` plus a fill in place."""
+    init = initializers.RandomUniform(seed=7)
+    out = np.zeros(size, np.float32)
+    seconds = bench.medians(
+        {
+            "whole": lambda: init((size,)),
+            "full": lambda: np.full(size, 1.0, np.float32),
+            "fill": lambda: init((size,), out=out),
+        },
+        5,
+    )
+    return seconds["whole"] / (seconds["full"] + seconds["fill"])
+
+
+def aims(
+    found: Rates,
+    elsewhere: dict[str, float],
+    first: dict[str, float],
+    orthonormal: dict[orthogonal.Shape, dict[str, tuple[float, float]]],
+    whole: float,
+) -> str:
+    """Return what the project aims at beside what was measured."""
 
     def rate(distribution: str, dtype: str = "float32", library: str = "seedbed") -> float:
         return found[distribution, dtype, library]
@@ -84,9 +108,28 @@ def targets(found: Rates) -> str:
         for dtype, aim in (("float64", 0.45), ("bfloat16", 0.85), ("float16", 0.85)):
             ratio = rate(distribution, dtype) / rate(distribution)
             rows.append((f"{distribution}: {dtype} / float32", ratio, aim))
-    lines = ["| ratio | measured | aim | |", "|---|--:|--:|---|"]
-    for name, value, aim in rows:
-        lines.append(f"| {name} | {value:.2f} | {aim} | {'' if value >= aim else 'missed'} |")
+    rows.append(("uniform / NumPy", rate("uniform") / rate("uniform", library="numpy"), 7))
+    for distribution, values in elsewhere.items():
+        rows.append((f"{distribution}: AVX2 / this CPU", values / rate(distribution), 0.5))
+    for shape, row in orthonormal.items():
+        if "torch" in row:
+            aim = {(4096, 4096): 4, (16384, 1024): 3.5}.get(shape, 2.5)
+            ratio = row["torch"][0] / row["seedbed"][0]
+            rows.append((f"Orthogonal {shape[0]} × {shape[1]}: × torch", ratio, aim))
+    most = [("whole call / (np.full + fill)", whole, 1.3)]
+    most += [
+        (f"{name}, s", seconds, aim)
+        for (name, seconds), aim in zip(first.items(), (0.3, 3.0, 0.2, 12e-6), strict=True)
+    ]
+    for shape, row in orthonormal.items():
+        if "torch" in row:
+            ratio = row["seedbed"][1] / row["torch"][1]
+            most.append((f"Orthogonal {shape[0]} × {shape[1]}: error / torch's", ratio, 0.6))
+    lines = ["| | measured | aim | |", "|---|--:|--:|---|"]
+    for sign, group in (("≥", rows), ("≤", most)):
+        for name, value, aim in group:
+            missed = value < aim if sign == "≥" else value > aim
+            lines.append(f"| {name} | {value:.3g} | {sign} {aim:g} | {'missed' * missed} |")
     return "\n".join(lines)
 
 
@@ -144,6 +187,18 @@ print(json.dumps({name: size / s for name, s in bench.medians(calls, 5).items()}
 """
 
 
+def rates_in_a_process(size: int, **environment: str) -> dict[str, float]:
+    """Return Seedbed's float32 rates in a process of another environment."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(size)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
 def plot_threads(size: int, path: Path) -> None:
     """Draw Seedbed's values/s over the number of threads, each in a process of its own."""
     figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
@@ -151,14 +206,7 @@ def plot_threads(size: int, path: Path) -> None:
     counts = [count for count in counts if count <= parallel.threads()]
     found: dict[str, list[float]] = {name: [] for name in DISTRIBUTIONS}
     for count in counts:
-        done = subprocess.run(
-            [sys.executable, "-c", THREADS, str(size)],
-            env={**os.environ, "NUMBA_NUM_THREADS": str(count)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        for name, rate in json.loads(done.stdout).items():
+        for name, rate in rates_in_a_process(size, NUMBA_NUM_THREADS=str(count)).items():
             found[name].append(rate / 1e9)
     for name, points in found.items():
         axes.plot(counts, points, "o-", label=name)
@@ -208,6 +256,12 @@ def main() -> None:
 
     first = latencies()
     found = rates(size, 3 if quick else 5)
+    avx2 = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
+    with tempfile.TemporaryDirectory() as cache:
+        elsewhere = rates_in_a_process(size, **avx2, NUMBA_CACHE_DIR=cache)
+    shapes = orthogonal.SHAPES[:1] if quick else orthogonal.SHAPES
+    orthonormal = {shape: orthogonal.compare(shape) for shape in shapes}
+    whole = allocating(size)
     plot_bars(found, RESULTS / "libraries.png")
     plot_sizes(10**6 if quick else 10**9, RESULTS / "sizes.png")
     plot_threads(size, RESULTS / "threads.png")
@@ -225,9 +279,18 @@ fill an existing array; the others cannot.
 
 ![float32 rates by library](libraries.png)
 
+## Orthogonal
+
+float32, milliseconds; in brackets how many times slower than Seedbed, and Seedbed's distance from
+orthonormal over theirs.
+
+{orthogonal.table(orthonormal)}
+
 ## Aims
 
-{targets(found)}
+{aims(found, elsewhere, first, orthonormal, whole)}
+
+[limits.md](limits.md) says what limits those that were missed.
 
 ## Time to the first value
 

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 
@@ -121,7 +122,6 @@ def test_meta():
         (lambda t: seeded.normal_(t, std=-1), ValueError, "stddev must be"),
         (lambda t: seeded.uniform_(t, 1, 0), ValueError, "minval must not be above"),
         (lambda t: seeded.trunc_normal_(t, a=1, b=0), ValueError, "a must be below b"),
-        (lambda t: seeded.trunc_normal_(t, a=5, b=6), ValueError, "at least 5%"),
         (lambda t: seeded.eye_(t[0]), ValueError, "eye_: tensor must have rank 2; given 1"),
         (lambda t: seeded.dirac_(t), ValueError, "dirac_: tensor must have rank 3 or 4 or 5"),
         (lambda t: seeded.dirac_(t[:, :, None], 2), ValueError, "groups must divide"),
@@ -297,12 +297,23 @@ def test_the_seed_of_a_name():
 
 
 def test_wrappers_and_order_do_not_matter():
-    plain = seeded.init_module_(model(), {"*.bias": "zeros", "*": seeded.uniform_}, 7)
-    compiled, data = torch.compile(model()), torch.nn.DataParallel(model())
-    for wrapped in (compiled, data):
-        seeded.init_module_(wrapped, {"*.bias": "zeros", "*": seeded.uniform_}, 7)
+    """In a process of its own: Triton, which `torch.compile` loads, dies beside other LLVMs."""
+    code = """
+    import torch
+    import seedbed.torch as seeded
+
+    def model():
+        inner = torch.nn.Sequential(torch.nn.Linear(5, 3))
+        return torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.LayerNorm(5), inner)
+
+    rules = {"*.bias": "zeros", "*": seeded.uniform_}
+    plain = seeded.init_module_(model(), rules, 7)
+    for wrapped in (torch.compile(model()), torch.nn.DataParallel(model())):
+        seeded.init_module_(wrapped, rules, 7)
         for one, other in zip(wrapped.parameters(), plain.parameters(), strict=True):
             assert (one == other).all()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_module_is_a_name_like_others():
