@@ -146,7 +146,7 @@ def plot_bars(found: Rates, path: Path) -> None:
     axes.set_xticks(range(len(DISTRIBUTIONS)), DISTRIBUTIONS)
     axes.set_yscale("log")
     axes.set_ylabel("10⁹ float32 values/s")
-    axes.legend(ncols=4, fontsize=8)
+    figure.legend(ncols=len(names), fontsize=8, loc="outside upper center")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
