@@ -5,36 +5,28 @@ and named so.
 """
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-import cpuinfo
 import matplotlib
 import numpy as np
 
-import seedbed
 from seedbed import bench, initializers, parallel
-from seedbed_kernels import STREAM_VERSION
 
 from . import orthogonal
 from .contenders import DISTRIBUTIONS, DTYPES, LIBRARIES, contender
 from .fills import latencies, latency_table
+from .machine import RESULTS, environment
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "numba", "scipy", "torch", "jax", "tensorflow", "keras")
 COLOURS = dict(zip(LIBRARIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
 Rates = dict[tuple[str, str, str], float]  # distribution, dtype, library -> values a second
@@ -54,13 +46,14 @@ def rates(size: int, repeats: int, dtypes: tuple[str, ...] = DTYPES) -> Rates:
 
 def rates_table(found: Rates) -> str:
     """Return rates as a Markdown table in 10⁹ values/s."""
+    libraries = [name for name in LIBRARIES if any(key[2] == name for key in found)]
     lines = [
-        "| distribution | dtype | " + " | ".join(LIBRARIES) + " | Seedbed × NumPy | × best other |",
-        "|---|---|" + "--:|" * (len(LIBRARIES) + 2),
+        "| distribution | dtype | " + " | ".join(libraries) + " | Seedbed × NumPy | × best other |",
+        "|---|---|" + "--:|" * (len(libraries) + 2),
     ]
     for distribution in DISTRIBUTIONS:
         for dtype in DTYPES:
-            row = {name: found.get((distribution, dtype, name)) for name in LIBRARIES}
+            row = {name: found.get((distribution, dtype, name)) for name in libraries}
             cells = [f"{rate / 1e9:.3f}" if rate else "" for rate in row.values()]
             ours = row["seedbed"] or 0.0
             others = [
@@ -226,24 +219,6 @@ def plot_latencies(seconds: dict[str, float], path: Path) -> None:
     axes.margins(x=0.2)
     figure.savefig(path, dpi=130)
     plt.close(figure)
-
-
-def environment() -> str:
-    """Say what was measured, on what, when."""
-    info: dict[str, Any] = cpuinfo.get_cpu_info()
-    versions = []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} not installed")
-    features = [name for name in ("avx512f", "avx2") if name in info.get("flags", ())]
-    return (
-        f"{datetime.date.today()}: Seedbed {seedbed.__version__}, stream version {STREAM_VERSION}; "
-        f"{info.get('brand_raw', 'unknown CPU')} ({', '.join(features)}), "
-        f"{parallel.threads()} threads, {platform.system()}, Python {platform.python_version()}; "
-        f"{', '.join(versions)}."
-    )
 
 
 def main() -> None:

@@ -351,14 +351,14 @@ class Staging:
         part = self._bytes[: size * dtype.itemsize]
         return DeviceArray(part._data, (size,), dtype, self._device, part.stream)
 
-    def send(self, nbytes: int) -> None:
-        """Queue a copy of the first bytes to the host."""
-        self._bytes[:nbytes].send_to_host(self._host[:nbytes])
+    def send(self, place: slice) -> None:
+        """Queue a copy of the first bytes to a place in the memory of the host."""
+        self._bytes[: place.stop - place.start].send_to_host(self._host[place])
 
-    def receive(self, nbytes: int) -> np.ndarray:
-        """Return the bytes sent, once they are there."""
+    def receive(self, place: slice) -> np.ndarray:
+        """Return the bytes sent to a place, once they are there."""
         self._bytes.synchronize()
-        return self._host[:nbytes]
+        return self._host[place]
 
 
 def place(

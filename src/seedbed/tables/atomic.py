@@ -6,10 +6,8 @@ lock, writers are told so and go on.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -26,30 +24,8 @@ _writing: set[str] = set()  # POSIX locks do not keep out threads of one process
 _writing_turn = threading.Lock()
 
 
-_WRITE, _WRITE_AND_WAIT = 2, 1 | 2 | 4  # SYNC_FILE_RANGE_...
-_sync_file_range = None
-if sys.platform == "linux":
-    _sync_file_range = ctypes.CDLL(None).sync_file_range
-    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-
-
 class OutputError(OSError, ValueError):
     """The output cannot be written as asked; nothing has been touched."""
-
-
-def sync(fd: int) -> None:
-    """Flush the data of an open file to the disk."""
-    getattr(os, "fdatasync", os.fsync)(fd)
-
-
-def write_back(fd: int, offset: int, nbytes: int, *, wait: bool = False) -> None:
-    """Have the system write a range of a file to the disk now, and wait for that if asked to.
-
-    Writing in step with the disk keeps little to flush, so that flushing, and stopping, is quick.
-    Only Linux can; nothing depends on it, and errors are left to `sync`.
-    """
-    if _sync_file_range is not None:
-        _sync_file_range(fd, offset, nbytes, _WRITE_AND_WAIT if wait else _WRITE)
 
 
 def sync_folder(folder: Path) -> None:

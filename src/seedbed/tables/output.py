@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import npy, safetensors, shards
+from . import disk, npy, safetensors, shards
+from .disk import PAGE
 from .origin import STREAM_VERSION, stream_hash, version
 from .table import Table
 
 FORMATS = {npy.SUFFIX: npy, safetensors.SUFFIX: safetensors}
-PAGE = 4096
 MAX_OPEN = 512  # files that a process opens at once
 
 
@@ -89,27 +89,27 @@ class Run(NamedTuple):
         offset = self.offset + begin * self.table.dtype.itemsize
         return Run(self.file, self.table, offset, self.begin + begin, self.begin + end)
 
-    def read(self, fd: int) -> np.ndarray:
-        """Return the elements that a file holds."""
-        values = np.empty(self.end - self.begin, self.table.dtype)
-        data = values.view(np.uint8).data
-        done = 0
-        while done < len(data):
-            count = os.preadv(fd, [data[done:]], self.offset + done)
-            if count == 0:
-                raise OSError(f"the file ends before byte {self.offset + self.nbytes}")
-            done += count
-        return values
+    @property
+    def place(self) -> slice:
+        """Where in a `disk.room` its bytes go."""
+        return disk.place(self.offset, self.nbytes)
 
-    def generate(self) -> np.ndarray:
-        """Return the elements that the file should hold."""
-        values = np.empty(self.end - self.begin, self.table.dtype)
+    def read(self, fd: int, room: np.ndarray) -> np.ndarray:
+        """Return the elements that a file holds, in a `disk.room`."""
+        data = room[self.place]
+        disk.read_all(fd, data, self.offset)
+        return data.view(self.table.dtype)
+
+    def generate(self, room: np.ndarray) -> np.ndarray:
+        """Return the elements that the file should hold, in a `disk.room`."""
+        values = room[self.place].view(self.table.dtype)
         self.table.fill(values, self.begin)
         return values
 
     def is_right(self, fd: int) -> bool:
         """Return whether a file holds, bit for bit, the elements that it should."""
-        return np.array_equal(self.read(fd).view(np.uint8), self.generate().view(np.uint8))
+        there, right = disk.room(self.nbytes), disk.room(self.nbytes)
+        return same_bits(self.read(fd, there), self.generate(right))
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,15 @@ class Output:
             begin, end = part.share(whole.end)
             runs.append(whole.cut(_page_start(whole, begin), _page_start(whole, end)))
         return runs
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether flat arrays of the same dtype and size are equal, bit for bit."""
+    a, b = a.view(np.uint8), b.view(np.uint8)
+    words = a.size // 8 * 8  # compared eight at a time, which is several times as fast
+    return np.array_equal(a[:words].view(np.uint64), b[:words].view(np.uint64)) and np.array_equal(
+        a[words:], b[words:]
+    )
 
 
 def _page_start(run: Run, element: int) -> int:

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..dtypes import as_dtype
+from .disk import PAGE
 from .origin import STREAM_VERSION, version
 from .table import Table
 
 SUFFIX = ".safetensors"
-PAGE = 4096
 MAX_HEADER = 100_000_000  # the official reader takes no more
 CODES = {
     "F16": "float16",

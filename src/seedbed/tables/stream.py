@@ -1,10 +1,9 @@
 """Chunks made on all threads while earlier ones go to the disk.
 
-Plain writes rather than a memory map: several times as fast into a new file, memory stays bounded,
-and a disk that fills up is an error that can be answered, not a SIGBUS.
+Writes rather than a memory map: several times as fast into a new file, memory stays bounded, and a
+disk that fills up is an error that can be answered, not a SIGBUS.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -15,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import cuda
-from .atomic import sync, write_back
+from .disk import PAGE, room, sync, write_all
 from .output import Run
 from .states import State
 
 BUFFERS = 3  # one being made, one being written, one between
-IN_FLIGHT = 3  # chunks on their way to the disk: enough to keep it busy, few enough to stop soon
 
 
 class Journal:
@@ -50,7 +48,6 @@ class Journal:
         self._shown = shown
         self._done = state.done
         self._unsynced: set[int] = set()
-        self._in_flight: deque[tuple[int, int, int]] = deque()
         self._last = time.monotonic()
         self._broken = False
 
@@ -61,10 +58,6 @@ class Journal:
         self._broken = True
         fd = self._fds[chunk.file.name]
         write_all(fd, values, chunk.offset)
-        write_back(fd, chunk.offset, chunk.nbytes)
-        self._in_flight.append((fd, chunk.offset, chunk.nbytes))
-        if len(self._in_flight) > IN_FLIGHT:
-            write_back(*self._in_flight.popleft(), wait=True)
         self._unsynced.add(fd)
         self._done += chunk.nbytes
         self._shown.update(chunk.nbytes)
@@ -82,44 +75,36 @@ class Journal:
         self._last = time.monotonic()
 
 
-def write_all(fd: int, data: Any, offset: int) -> None:
-    """Write all of a buffer at an offset; the system may take it in pieces."""
-    view = memoryview(data).cast("B")
-    while view:
-        count = os.pwrite(fd, view, offset)
-        view, offset = view[count:], offset + count
-
-
 class OnHost:
     """A buffer that chunks are made in."""
 
     def __init__(self, nbytes: int) -> None:
-        self._bytes = np.empty(nbytes, np.uint8)
+        self._room = room(nbytes)
 
     def make(self, chunk: Run) -> None:
         """Make the values of a chunk."""
-        chunk.table.fill(self._bytes[: chunk.nbytes].view(chunk.table.dtype), chunk.begin)
+        chunk.generate(self._room)
 
     def take(self, chunk: Run) -> np.ndarray:
         """Return the bytes of the chunk made."""
-        return self._bytes[: chunk.nbytes]
+        return self._room[chunk.place]
 
 
 class OnDevice:
     """Likewise on a GPU, which makes one chunk while another comes to the host."""
 
     def __init__(self, nbytes: int, device: str) -> None:
-        self._staging = cuda.Staging(nbytes, device, "tables.write")
+        self._staging = cuda.Staging(nbytes + PAGE, device, "tables.write")
 
     def make(self, chunk: Run) -> None:
         """Queue all the work for a chunk."""
         values = self._staging.array(chunk.end - chunk.begin, chunk.table.dtype)
         chunk.table.fill(values, chunk.begin)
-        self._staging.send(chunk.nbytes)
+        self._staging.send(chunk.place)
 
     def take(self, chunk: Run) -> np.ndarray:
         """Return the bytes of the chunk made, once they are on the host."""
-        return self._staging.receive(chunk.nbytes)
+        return self._staging.receive(chunk.place)
 
 
 def stream(

@@ -13,6 +13,7 @@ import numpy as np
 from .. import initializers
 from ..dtypes import as_dtype
 from ..fill import Window, check_shape
+from .disk import read_all
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Kept:
         if self.path is None:
             raise ValueError("kept rows are in the older file, which is not known here")
         with self.path.open("rb") as file:
-            file.seek(self.offset + begin * out.itemsize)
-            if file.readinto(out.view(np.uint8).data) != out.nbytes:
-                raise OSError(f"{self.path}: ends before the rows to keep")
+            read_all(file.fileno(), out.view(np.uint8), self.offset + begin * out.itemsize)
 
     def describe(self) -> dict[str, Any]:
         """Return all there is to say, as JSON, and what tells if the older file changes."""

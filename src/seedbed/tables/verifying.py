@@ -2,19 +2,22 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .output import Run, chunks
+from .disk import room
+from .output import Run, chunks, same_bits
 from .progress import bar
 from .read import Tensor, tensors
 from .table import Table
 from .table import table as make_table
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 16 << 20
 SAMPLE = 4096  # elements of a random window
 
 
@@ -111,9 +114,10 @@ def verify(
     wrong, first = 0, ""
     if Path(path).is_dir():
         first = _gap([table for _, table in pairs])
+    right = room(CHUNK_BYTES)
     with bar(checked, sum(run.nbytes for run in todo), 0, progress) as shown:
-        for chunk in chunks(todo, 0, CHUNK_BYTES):
-            count, where = _compare(chunk)
+        for chunk, there in _read_ahead(chunks(todo, 0, CHUNK_BYTES)):
+            count, where = _compare(chunk, there, chunk.generate(right))
             wrong += count
             first = first or where
             shown.update(chunk.nbytes)
@@ -171,18 +175,32 @@ def _gap(tables: list[Table]) -> str:
     return ""
 
 
-def _compare(chunk: Run) -> tuple[int, str]:
+def _read_ahead(chunks: Iterable[Run]) -> Iterator[tuple[Run, np.ndarray]]:
+    """Yield chunks and what the files hold there; the next is read while one is looked at."""
+    spare = deque(room(CHUNK_BYTES) for _ in range(2))
+    coming: deque[tuple[Run, Future[np.ndarray]]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="seedbed-reader") as thread:
+        for chunk in chunks:
+            coming.append((chunk, thread.submit(_read, chunk, spare[0])))
+            spare.rotate()
+            if len(coming) == len(spare):
+                chunk, future = coming.popleft()
+                yield chunk, future.result()
+        for chunk, future in coming:
+            yield chunk, future.result()
+
+
+def _read(chunk: Run, into: np.ndarray) -> np.ndarray:
+    with open(chunk.file.name, "rb", buffering=0) as file:
+        return chunk.read(file.fileno(), into)
+
+
+def _compare(chunk: Run, there: np.ndarray, right: np.ndarray) -> tuple[int, str]:
     """Return how many elements differ, and the first of them."""
-    fd = os.open(chunk.file.name, os.O_RDONLY)
-    try:
-        there = chunk.read(fd)
-    finally:
-        os.close(fd)
-    right = chunk.generate()
-    itemsize = right.itemsize
-    if np.array_equal(there.view(np.uint8), right.view(np.uint8)):
+    if same_bits(there, right):
         return 0, ""
-    unequal = (there.view(np.uint8) != right.view(np.uint8)).reshape(-1, itemsize).any(axis=1)
+    unequal = there.view(np.uint8) != right.view(np.uint8)
+    unequal = unequal.reshape(-1, right.itemsize).any(axis=1)
     at = int(unequal.argmax())
     index = np.unravel_index(chunk.begin + at, chunk.table.stored_shape)
     place = ", ".join(str(int(i)) for i in index)

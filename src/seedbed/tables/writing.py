@@ -14,12 +14,13 @@ from . import states
 from .advice import ScaleWarning, advice
 from .atomic import OutputError, opened, sync_folder
 from .checks import begin, check_space
+from .disk import write_all
 from .finishing import is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
 from .progress import bar
 from .states import State
-from .stream import Journal, stream, write_all
+from .stream import Journal, stream
 from .table import table
 
 CHUNK_BYTES = 16 << 20
