@@ -65,7 +65,7 @@ def _move(call: Callable[[int, Any, int], int], fd: int, data: Any, offset: int)
             else:
                 count = call(fd, view[: to_page if direct and to_page else None], offset)
         except OSError as error:
-            if not direct or error.errno != errno.EINVAL:
+            if not direct or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
             direct = False
             continue
@@ -76,7 +76,7 @@ def _move(call: Callable[[int, Any, int], int], fd: int, data: Any, offset: int)
 
 @contextlib.contextmanager
 def _past_cache(fd: int) -> Iterator[None]:
-    """Let transfers pass the cache; EINVAL where the file system cannot."""
+    """Let transfers pass the cache; where the file system cannot, it says so here or then."""
     assert fcntl is not None
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     fcntl.fcntl(fd, fcntl.F_SETFL, flags | _DIRECT)
