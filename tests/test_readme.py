@@ -23,7 +23,7 @@ def test_commands_are_single_lines_for_a_bare_python():
         assert "\n" not in command
         assert command.startswith("python3 -m venv .venv && .venv/bin/python -m pip install")
     assert "--shape 1000000x64 --initializer glorot_uniform --seed 7 --dtype float32" in table
-    assert tests.endswith(".venv/bin/python -m pytest -q")
+    assert tests.endswith(".venv/bin/python -m pytest -q -n 2")
 
 
 def test_folders_of_the_map_exist():

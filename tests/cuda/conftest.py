@@ -1,4 +1,4 @@
-"""Where CUDA tests run: on a GPU, else in Numba's CUDA simulator; and a line that says where."""
+"""Where CUDA tests run: on a GPU, else in Numba's CUDA simulator."""
 
 import os
 import threading
@@ -52,21 +52,3 @@ def pytest_collection_modifyitems(items):
     for item in marked:
         if not (SIMULATED and item.path.name == "test_fills.py"):
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    ran = {
-        report.nodeid.split("::")[0].rsplit("/")[-1]
-        for report in terminalreporter.getreports("passed")
-    }
-    if SIMULATED:
-        where = ["in the CUDA simulator"]
-    elif gpu():
-        where = ["on the GPU"]
-    else:
-        where = ["no GPU"]
-    if "test_simulator.py" in ran:
-        where.append("fills ran in the CUDA simulator")
-    if "test_ptx.py" in ran:
-        where.append("kernels compiled to PTX and machine code")
-    terminalreporter.write_line("CUDA: " + "; ".join(where))
