@@ -29,6 +29,23 @@ def intrinsic(function: Callable[..., Any]) -> Any:
     return numba.extending.intrinsic(function)
 
 
+@intrinsic
+def align_stack(typingctx: Any) -> Any:
+    """Have the kernel that calls this begin its stack at a cache line.
+
+    LLVM does not, and vectors of 64 bytes that it saves there lie across two lines in three calls
+    of four, as the caller's stack happens to lie: a fifth of the speed.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        attributes = builder.function.attributes
+        attributes.alignstack = 64
+        attributes.add("nounwind")  # llvmlite prints none if all it has is an alignment
+        return context.get_dummy_value()
+
+    return numba.types.void(), codegen
+
+
 def on_cuda(builder: Any) -> bool:
     """Return whether an intrinsic is being written out for a CUDA GPU."""
     return builder.module.triple.startswith("nvptx")

@@ -15,7 +15,7 @@ from numba.extending import overload
 from numba.np import numpy_support
 
 from . import draws
-from .compiling import intrinsic, kernel, scalar
+from .compiling import align_stack, intrinsic, kernel, scalar
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
 from .samplers import REJECTING
 
@@ -294,6 +294,7 @@ def fill(out, first, key, sampler):
     sampler : one of the classes of `samplers`
         float64 parameters for float64 output, float32 parameters for all others.
     """
+    align_stack()
     fill_run(out, first, key, sampler, scratch(sampler, out))
 
 
@@ -316,6 +317,7 @@ def fill_window(out, begin, base, shape, strides, run, key, sampler):
     key, sampler
         As in `fill`.
     """
+    align_stack()
     work = scratch(sampler, out)
     done = 0
     while done < out.size:
