@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,14 +17,16 @@ SOURCES: dict[str, Source] = {
     "normal": Normal(0.0, 0.05),
     "truncated normal": TruncatedNormal(0.0, 0.05),
 }
+Name = TypeVar("Name")
+
 BIT_GENERATORS = (np.random.PCG64, np.random.SFC64, np.random.PCG64DXSM, np.random.Philox)
 
 
-def medians(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def medians(calls: dict[Name, Callable[[], Any]], repeats: int) -> dict[Name, float]:
     """Return the median seconds of each call, taken in turn so that drift meets all alike."""
     for call in calls.values():
         call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[Name, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
             start = time.perf_counter()
