@@ -19,6 +19,8 @@ NAMES = (
     "complex128",
 )
 _BY_NAME = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in NAMES}
+_DTYPES = frozenset(_BY_NAME.values())  # in native byte order
+FLOATING_DTYPES = frozenset(_BY_NAME[name] for name in FLOATING)
 _SHORT = {dtype.str[1:]: dtype for dtype in _BY_NAME.values() if dtype.kind != "V"}
 _PYTHON = {bool: "bool", int: "int64", float: "float32", complex: "complex64"}
 _LONG = {"half": "float16", "single": "float32", "double": "float64", "float": "float32"}
@@ -54,9 +56,7 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
     if isinstance(dtype, np.dtype):
         found = dtype
     elif dtype in (bool, int, float, complex):
-        found = np.dtype(
-            {bool: "bool", int: "int64", float: "float32", complex: "complex64"}[dtype]
-        )
+        found = _BY_NAME[_PYTHON[dtype]]
     elif isinstance(dtype, type):
         try:
             found = np.dtype(dtype)
@@ -69,7 +69,7 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
         name = name.rpartition(".")[2]
         name = _LONG.get(name, name)
         found = _BY_NAME.get(name, _SHORT.get(name.lstrip("<=|")))
-    if found is None or found.name not in _BY_NAME or found.isnative is False:
+    if found is None or found not in _DTYPES:
         given = str(dtype)
         near = difflib.get_close_matches(given, NAMES, 3, 0.5) or NAMES
         raise ValueError(f"{owner}: unknown dtype {given!r}; allowed: {', '.join(near)}")

@@ -16,6 +16,7 @@ from . import parallel
 from .dtypes import (
     BFLOAT16,
     FLOATING,
+    FLOATING_DTYPES,
     as_dtype,
     largest_below,
     largest_not_above,
@@ -142,7 +143,7 @@ def fill(
     if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
         raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
     random = isinstance(source, (Uniform, Normal, TruncatedNormal, Haar, Delta))
-    if random and dtype.name not in FLOATING:
+    if random and dtype not in FLOATING_DTYPES:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
     bounds = None if window is None else check_window(window, shape, owner)
     size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
