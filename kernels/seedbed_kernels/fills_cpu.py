@@ -24,6 +24,7 @@ TILE_BYTES = 512  # of scratch: 32 lanes of four words
 TILE_LANES = 32
 HALF_TILE = 16
 BLOCK_TILES = 16
+CACHE_LINE = 64  # bytes
 SCAN = 64  # values looked at together for rejection
 AT_ONCE = 6  # rejected values listed together: seldom are there more among 64
 SIMD = 16  # redraws are padded to a multiple of the widest vector
@@ -149,7 +150,12 @@ def _draw(sampler, block, redraws, first_tile, key):
     def implementation(sampler, block, redraws, first_tile, key):
         base, rejected, redrawn = redraws
         base = base[: block.size]
-        draw_tiles(sampler, base, first_tile, key)
+        per_tile = values_per_tile(sampler)
+        for start in range(0, block.size, per_tile):
+            for i in range(start, start + per_tile, CACHE_LINE // block.itemsize):
+                prefetch(block, i)  # or else the stores, all at the end, wait for memory
+            tile = base[start : start + per_tile]
+            draw_tiles(sampler, tile, first_tile + start // per_tile, key)
         redraw(sampler, base, rejected, redrawn, first_tile, key)
         for i in range(block.size):
             block[i] = finished(base[i], sampler, block)
@@ -194,6 +200,25 @@ def redraw(sampler, base, rejected, redrawn, first_tile, key):
             rejected[left] = element
             left += (z < sampler.lower) | (z > sampler.upper)
         count = left
+
+
+@intrinsic
+def prefetch(typingctx, block, place):
+    """Bring the cache line of block[place] near, to be written."""
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        line = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        hint = builder.module.declare_intrinsic(
+            "llvm.prefetch.p0",
+            fnty=ir.FunctionType(ir.VoidType(), [line.type, number, number, number]),
+        )
+        to_write, nearest, data = number(1), number(3), number(1)
+        builder.call(hint, [line, to_write, nearest, data])
+        return context.get_dummy_value()
+
+    return types.void(block, types.intp), codegen
 
 
 @intrinsic
