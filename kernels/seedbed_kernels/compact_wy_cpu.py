@@ -23,7 +23,7 @@ import numpy as np
 
 from .blocks_cpu import BLOCK, SIDE, add_product, add_transposed
 from .compiling import kernel
-from .fills_cpu import rounded
+from .tiles_cpu import rounded
 
 REVISION = 1  # raise when a function of another file that is called here changes
 CHUNK = 16  # pairs of blocks in a partial sum: as many as fit the L1 cache

@@ -1,7 +1,8 @@
-"""The two ways code is compiled here, said once.
+"""The ways code is compiled here, said once.
 
 Numba's cache sees a change in the file of a kernel but not in the files of the scalars that it
-calls: whoever changes a scalar raises `REVISION` in every kernel file that uses it.
+calls: whoever changes a scalar raises `REVISION` in every kernel file that uses it. The fills,
+which most processes need and nothing else, are kept by `machine_code` instead.
 """
 
 from collections.abc import Callable

@@ -285,16 +285,10 @@ def _fill_random(
     from seedbed_kernels import fills_cpu
 
     flat = _bits(array).reshape(-1)
-    if not lengths:
 
-        def task(begin: int, end: int) -> None:
-            fills_cpu.fill(flat[begin:end], base + begin, key, sampler)
-    else:
-        outer, steps = np.array(lengths, np.int64), np.array(strides, np.int64)
-
-        def task(begin: int, end: int) -> None:
-            part = flat[begin:end]
-            fills_cpu.fill_window(part, begin, base, outer, steps, run, key, sampler)
+    def task(begin: int, end: int) -> None:
+        part = flat[begin:end]
+        fills_cpu.fill_window(part, begin, base, lengths, strides, run, key, sampler)
 
     parallel.run(task, flat.size, GRAIN)
 

@@ -6,6 +6,7 @@ through between chunks.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,6 +20,8 @@ def threads() -> int:
 
     ``NUMBA_NUM_THREADS`` sets it for a process and ``numba.set_num_threads`` for a thread of it.
     """
+    if "numba" not in sys.modules:
+        return most_threads()
     from numba import get_num_threads
     from numba.np.ufunc.parallel import threading_layer
 
@@ -30,10 +33,17 @@ def threads() -> int:
 
 
 def most_threads() -> int:
-    """Return how many threads Numba may be set to."""
-    from numba.core import config
+    """Return how many threads Numba may be set to, without importing it."""
+    if "numba" in sys.modules:
+        from numba.core import config
 
-    return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _executor() -> ThreadPoolExecutor:

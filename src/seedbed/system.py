@@ -43,10 +43,10 @@ def _instructions() -> str:
 
 def _cache() -> str:
     """Return where compiled kernels are kept."""
-    from seedbed_kernels import fills_cpu
+    from seedbed_kernels import machine_code
 
-    path = fills_cpu.fill.stats.cache_path
-    return path or "none: no folder is writable; set NUMBA_CACHE_DIR"
+    folder = machine_code.writable_folder()
+    return str(folder or "none: no folder is writable; set NUMBA_CACHE_DIR")
 
 
 def _cuda() -> str:

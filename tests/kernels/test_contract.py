@@ -353,13 +353,10 @@ def test_machine_code_of_the_uniform_kernel():
     """Vectors of 64-bit lanes, and nothing in double precision."""
     from llvmlite import binding
 
-    from seedbed_kernels import fills_cpu, samplers
+    from seedbed_kernels import samplers, tiles_cpu
 
-    one = np.float32(1)
-    key = (np.uint64(1), np.uint64(0), np.uint64(0))
-    kernel = numba.njit(nogil=True)(fills_cpu.fill.py_func)
-    kernel(np.empty(300, np.float32), 0, key, samplers.Uniform(one, one, -one, one))
-    (code,) = kernel.inspect_asm().values()
+    function, signature = tiles_cpu.window_kernel(samplers.Uniform, np.dtype(np.float32))
+    code = numba.cfunc(signature, error_model="numpy")(function)._library.get_asm_str()
     if binding.get_host_cpu_features().get("avx2"):
         assert "vpmuludq" in code
         assert "%ymm" in code or "%zmm" in code
