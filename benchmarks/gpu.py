@@ -90,11 +90,11 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     from seedbed_kernels import fills_cuda
 
     on_cpu = fill(source, (count,), dtype, stream=STREAM)
-    sampler = door._sampler(source, type(source), on_cpu.dtype, "gpu")
+    sampler = door.kernel_sampler(source, on_cpu.dtype, "gpu")
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
         out = cuda("gpu").device_array(count, bits)
-        fills_cuda.fill(out, 0, door._key(STREAM), sampler, launch=launch)
+        fills_cuda.fill(out, 0, door.kernel_key(STREAM), sampler, launch=launch)
         assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
             source,
             dtype,

@@ -119,7 +119,8 @@ def test_constants_may_be_large_and_cut():
 def test_computed_sources_get_plain_bounds():
     seen = []
 
-    def compute(bounds):
+    def compute(bounds, dtype):
+        assert dtype == np.float32
         seen.append(bounds)
         return np.zeros(())
 

@@ -43,7 +43,7 @@ def fill(out: np.ndarray, first: int, key: Key, sampler: Any) -> None:
     >>> out = np.empty(3, np.float32)
     >>> fill(out, 0, (7, 0, 0), Uniform(1.0, 0.0, 0.0, 1.0))
     >>> out
-    array([0.9545971 , 0.40722936, 0.8438361 ], dtype=float32)
+    array([0.9545971 , 0.40696037, 0.00607508], dtype=float32)
     """
     fill_window(out, 0, first, (), (), out.size, key, sampler)
 

@@ -27,7 +27,7 @@ from .seeds import Stream
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
-ENOUGH = 0.05  # of a normal distribution between bounds: there it is redrawn, some 20 times at most
+LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
 
 Window = tuple[slice, ...]
@@ -78,9 +78,9 @@ class Constant(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """Values from a function of the window, which it gets as slices with plain bounds."""
+    """Values from a function of the window, as slices with plain bounds, and the dtype."""
 
-    compute: Callable[[Window], np.ndarray]
+    compute: Callable[[Window, np.dtype], np.ndarray]
 
 
 Source = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Computed
@@ -157,7 +157,7 @@ def fill(
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)
     elif isinstance(source, Computed):
-        array[...] = source.compute(bounds or tuple(slice(0, length) for length in shape))
+        array[...] = source.compute(bounds or tuple(slice(0, size) for size in shape), dtype)
     elif isinstance(source, Haar):
         assert stream is not None
         _fill_haar(source.gain, array, shape, bounds, stream, owner)
@@ -275,9 +275,9 @@ def _fill_random(
 ) -> None:
     if array.size == 0:
         return
-    sampler = _sampler(source, type(source), array.dtype, owner)
-    key = _key(stream)
-    base, lengths, strides, run = _runs(shape, bounds) if bounds else (0, [], [], array.size)
+    sampler = kernel_sampler(source, array.dtype, owner)
+    key = kernel_key(stream)
+    base, lengths, strides, run = runs(shape, bounds) if bounds else (0, [], [], array.size)
     if not isinstance(array, np.ndarray):
         array.fill_random(base, lengths, strides, run, key, sampler)
         return
@@ -319,7 +319,7 @@ def _fill_haar(
         for corner in ([part.start for part in touched], [part.stop - 1 for part in touched])
     )
     count, width = last - first + 1, across.stop - across.start
-    rows, key = math.prod(outer), _key(stream)
+    rows, key = math.prod(outer), kernel_key(stream)
     whole = array.size == count * width
     chosen = None if whole else np.ravel_multi_index(np.ogrid[tuple(touched)], outer) - first
     if not isinstance(array, np.ndarray):
@@ -365,19 +365,14 @@ def _bits(array: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(64)
-def _key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
+def kernel_key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
     """Return the kernels' key: the words of the seed, and the stream."""
     return np.uint64(stream.seed % 2**32), np.uint64(stream.seed >> 32), np.uint64(stream.draw)
 
 
-@functools.lru_cache(256)
-def _sampler(
-    source: Uniform | Normal | TruncatedNormal, kind: type, dtype: np.dtype, owner: str
-) -> Any:
-    """Return the kernel's sampler for a random source: scale, shift and bounds in its precision.
-
-    `kind` is the source's type: tuples of different types are equal, and would share a cache entry.
-    """
+@functools.lru_cache(256, typed=True)  # tuples of different types are equal
+def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, owner: str) -> Any:
+    """Return the kernels' sampler for a random source: scale, shift and bounds in its precision."""
     from seedbed_kernels import samplers
 
     first, second = source[:2]
@@ -386,7 +381,7 @@ def _sampler(
     largest = largest_not_above(math.inf, dtype)
     first += 0.0  # not -0.0
     scale, shift, low, high = second, first, -largest, largest
-    sampler: type = getattr(samplers, kind.__name__)
+    sampler: type = getattr(samplers, type(source).__name__)
     further: tuple[float, ...] = ()
     if isinstance(source, Uniform):
         scale, shift = second - first, smallest_not_below(first, precision)
@@ -405,7 +400,7 @@ def _sampler(
         high = largest_not_above(min(first + above, largest), dtype)
         if low > high:  # none between the bounds
             low = high = _nearest(first + (below + above) / 2, dtype)
-        if _kept(lower, upper) < ENOUGH:
+        if _kept(lower, upper) < LEAST_KEPT:
             if upper <= 0.0:  # as its mirror image
                 scale, lower, upper = -second, -upper, -lower
             shift = first + lower * scale
@@ -451,7 +446,7 @@ def _nearest(value: float, dtype: np.dtype) -> float:
     return float(np.asarray(value, np.float64).astype(dtype))
 
 
-def _runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
+def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
     """Return a window as runs of elements that follow each other in the full table.
 
     That is: the number of its first element, the lengths and strides (in elements) of the axes over

@@ -84,8 +84,10 @@ def draw(
         raise ValueError(f"seedbed show: draws two or more real values; given {drawn}")
     values = np.empty(min(drawn.size, VALUES), drawn.dtype)
     drawn.fill(values, 0)
-    source = getattr(drawn.init, "source", None)
-    theory = _theory(source(shape), shape) if source else None
+    try:
+        theory = _theory(drawn.init.source(shape), shape)
+    except NotImplementedError:  # an initializer of the user's own
+        theory = None
     figure = Figure((8, 6), dpi=150, layout="constrained")
     _paint(figure, str(drawn), values.astype(np.float64), drawn.dtype, theory)
     partial = path.with_name(path.name + ".part")

@@ -37,7 +37,7 @@ def expected(source, dtype, first, count):
 
 def arguments(source, dtype):
     values = expected(source, dtype, 0, 0)
-    return door._key(STREAM), door._sampler(source, type(source), values.dtype, "test")
+    return door.kernel_key(STREAM), door.kernel_sampler(source, values.dtype, "test")
 
 
 def run(dtype, count, function):
@@ -123,7 +123,7 @@ def test_part_of_a_window(monkeypatch, begin, count, axes, rows):
     window = (slice(2, 6), slice(3, 6), slice(11, 21))
     values = fill(source, shape, "float32", stream=STREAM, window=window)
     key, sampler = arguments(source, "float32")
-    base, lengths, strides, length = door._runs(shape, window)
+    base, lengths, strides, length = door.runs(shape, window)
 
     def function(out):
         fills_cuda.fill_window(out, begin, base, lengths, strides, length, key, sampler)
@@ -155,7 +155,7 @@ def test_constants(dtype, value):
 def test_values_from_the_host():
     rows = Constant(np.arange(6.0))
     window = (slice(1, 3), slice(2, 5))
-    for source in (rows, Computed(lambda window: np.full((2, 3), window[1].start))):
+    for source in (rows, Computed(lambda window, dtype: np.full((2, 3), window[1].start, dtype))):
         on_gpu = fill(source, (4, 6), "float32", window=window, device="cuda")
         on_cpu = fill(source, (4, 6), "float32", window=window)
         np.testing.assert_array_equal(on_gpu.copy_to_host(), on_cpu)

@@ -1,6 +1,5 @@
 """Initializers without random numbers."""
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -40,25 +39,9 @@ class Constant(Initializer):
             )
         self.value = value
 
-    def __call__(
-        self,
-        shape: Sequence[int],
-        dtype: Any = None,
-        *,
-        window: fill.Window | None = None,
-        out: Any = None,
-        device: str | None = None,
-    ) -> Any:
-        """Return the values of a table; see `Initializer.__call__`."""
-        return fill.fill(
-            fill.Constant(self.value),
-            shape,
-            dtype,
-            window=window,
-            out=out,
-            device=device,
-            owner=type(self).__name__,
-        )
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return what a table's values are."""
+        return fill.Constant(self.value)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -143,45 +126,27 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = finite(self, "gain", gain)
 
-    def __call__(
-        self,
-        shape: Sequence[int],
-        dtype: Any = None,
-        *,
-        window: fill.Window | None = None,
-        out: Any = None,
-        device: str | None = None,
-    ) -> Any:
-        """Return the values of a table; see `Initializer.__call__`."""
-        owner = type(self).__name__
-        shape = fill.check_shape(shape, owner)
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return what a table's values are."""
         if len(shape) != 2:
-            raise ValueError(f"{owner}: shape must have rank 2; given {shape} of rank {len(shape)}")
-        kind = fill.asked_dtype(dtype, out, owner)
-        if kind.kind in "biu":
-            limits = np.iinfo(np.uint8 if kind.kind == "b" else kind)
-            largest = 1 if kind.kind == "b" else limits.max
+            raise ValueError(
+                f"{type(self).__name__}: shape must have rank 2; given {shape} of rank {len(shape)}"
+            )
+        return fill.Computed(self._diagonal)
+
+    def _diagonal(self, window: fill.Window, dtype: np.dtype) -> np.ndarray:
+        if dtype.kind in "biu":
+            limits = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+            largest = 1 if dtype.kind == "b" else limits.max
             if self.gain != int(self.gain) or not limits.min <= self.gain <= largest:
                 raise ValueError(
-                    f"{owner}: gain must be an integer in [{limits.min}, {largest}] for "
-                    f"{kind.name}; given {self.gain!r}"
+                    f"{type(self).__name__}: gain must be an integer in "
+                    f"[{limits.min}, {largest}] for {dtype.name}; given {self.gain!r}"
                 )
-
-        def diagonal(bounds: fill.Window) -> np.ndarray:
-            rows, columns = bounds
-            size = rows.stop - rows.start, columns.stop - columns.start
-            ones = np.eye(*size, k=rows.start - columns.start, dtype=kind)
-            return ones if self.gain == 1 else (ones * self.gain).astype(kind)
-
-        return fill.fill(
-            fill.Computed(diagonal),
-            shape,
-            kind,
-            window=window,
-            out=out,
-            device=device,
-            owner=owner,
-        )
+        rows, columns = window
+        size = rows.stop - rows.start, columns.stop - columns.start
+        ones = np.eye(*size, k=rows.start - columns.start, dtype=dtype)
+        return ones if self.gain == 1 else (ones * self.gain).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

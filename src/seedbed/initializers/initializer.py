@@ -13,7 +13,8 @@ from ..seeds import SeedGenerator, Stream, check_seed, random_seed
 class Initializer:
     """Base of all initializers: a description of a table that makes it, or a window of it.
 
-    Subclasses implement `__call__`, and `get_config` with the arguments of their constructor.
+    Subclasses implement `source`, or else `__call__`, and `get_config` with the arguments of their
+    constructor.
 
     Attributes
     ----------
@@ -55,7 +56,26 @@ class Initializer:
             `out` if given, else a new array: of NumPy, or on the GPU. ``init(shape)[window]`` and
             ``init(shape, window=window)`` are equal bit for bit.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+        owner = type(self).__name__
+        shape = check_shape(shape, owner)
+        return fill(
+            self.source(shape),
+            shape,
+            dtype,
+            stream=self.stream(window is None),
+            window=window,
+            out=out,
+            device=device,
+            owner=owner,
+        )
+
+    def source(self, shape: tuple[int, ...]) -> Source:
+        """Return what the values of a table are."""
+        raise NotImplementedError(f"{type(self).__name__} must implement source or __call__")
+
+    def stream(self, whole: bool = True) -> Stream | None:
+        """Return the random numbers of the next call, for a whole table or a window; or none."""
+        return None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer; JSON can hold them."""
@@ -94,33 +114,6 @@ class RandomInitializer(Initializer):
         self._init_seed = check_seed(seed, type(self).__name__)
         self.seed = random_seed() if self._init_seed is None else self._init_seed
         self._calls = 0
-
-    def source(self, shape: tuple[int, ...]) -> Source:
-        """Return the distribution of a table's values."""
-        raise NotImplementedError(f"{type(self).__name__} must implement source")
-
-    def __call__(
-        self,
-        shape: Sequence[int],
-        dtype: Any = None,
-        *,
-        window: Window | None = None,
-        out: Any = None,
-        device: str | None = None,
-    ) -> Any:
-        """Return the values of a table; see `Initializer.__call__`."""
-        owner = type(self).__name__
-        shape = check_shape(shape, owner)
-        return fill(
-            self.source(shape),
-            shape,
-            dtype,
-            stream=self.stream(window is None),
-            window=window,
-            out=out,
-            device=device,
-            owner=owner,
-        )
 
     def stream(self, whole: bool = True) -> Stream:
         """Return the random numbers of the next call, for a whole table or a window."""

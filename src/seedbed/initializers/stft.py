@@ -1,6 +1,5 @@
 """Kernels of a convolution that computes a short-time Fourier transform."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,28 +75,18 @@ class STFT(Initializer):
         self.scaling = scaling
         self.periodic = periodic
 
-    def __call__(
-        self,
-        shape: Sequence[int],
-        dtype: Any = None,
-        *,
-        window: fill.Window | None = None,
-        out: Any = None,
-        device: str | None = None,
-    ) -> Any:
-        """Return the values of a table; see `Initializer.__call__`."""
-        shape = fill.check_shape(shape, "STFT")
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        """Return what a table's values are."""
         if len(shape) != 3:
             raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
-        asked = fill.asked_dtype(dtype, out, "STFT")
-        if asked.name not in FLOATING:
-            raise ValueError(
-                f"STFT: dtype must be one of {', '.join(FLOATING)}; given {asked.name}"
-            )
         weights = self._weights(shape[0])
 
-        def basis(bounds: fill.Window) -> np.ndarray:
-            samples, channels, frequencies = (np.arange(part.start, part.stop) for part in bounds)
+        def basis(window: fill.Window, dtype: np.dtype) -> np.ndarray:
+            if dtype.name not in FLOATING:
+                raise ValueError(
+                    f"STFT: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}"
+                )
+            samples, channels, frequencies = (np.arange(part.start, part.stop) for part in window)
             # Whole turns drop out before the angle is taken, so long frames stay exact.
             period = max(2 * (shape[2] - 1), 1)
             turns = samples[:, None] * frequencies % period / period
@@ -106,15 +95,7 @@ class STFT(Initializer):
             values *= weights[samples, None]
             return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
 
-        return fill.fill(
-            fill.Computed(basis),
-            shape,
-            asked,
-            window=window,
-            out=out,
-            device=device,
-            owner="STFT",
-        )
+        return fill.Computed(basis)
 
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""

@@ -7,8 +7,6 @@ is. Fans are PyTorch's: a weight is (outputs, inputs, *receptive field).
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -321,18 +319,8 @@ class _Computed(Initializer):
     def values(self, shape: tuple[int, ...], dtype: np.dtype, window: fill.Window) -> np.ndarray:
         raise NotImplementedError
 
-    def __call__(
-        self,
-        shape: Sequence[int],
-        dtype: Any = None,
-        *,
-        window: fill.Window | None = None,
-        out: Any = None,
-        device: str | None = None,
-    ) -> Any:
-        shape, dtype = tuple(shape), fill.asked_dtype(dtype, out, type(self).__name__)
-        source = fill.Computed(lambda bounds: self.values(shape, dtype, bounds))
-        return fill.fill(source, shape, dtype, window=window, out=out, device=device)
+    def source(self, shape: tuple[int, ...]) -> fill.Source:
+        return fill.Computed(lambda window, dtype: self.values(shape, dtype, window))
 
 
 class _Dirac(_Computed):
