@@ -169,7 +169,8 @@ def _table(options: argparse.Namespace) -> int:
     if options.finish:
         _exclude(options, "--finish", {"out", "force", "threads"})
         _require(options, "out")
-        print(f"{tables.finish(options.out, force=options.force)}: finished")
+        finished = tables.finish(options.out, force=options.force)
+        print(f"{finished}: finished" if finished else f"{options.out}: was finished already")
     elif options.plan:
         _exclude(options, "--plan", {"part", "resume", "force", "device", "threads"})
         for summary in tables.write_plan(options.plan, **how):

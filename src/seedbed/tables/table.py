@@ -3,6 +3,8 @@
 import functools
 import inspect
 import math
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,10 +38,16 @@ class Kept:
 
     def read(self, out: np.ndarray, begin: int) -> None:
         """Fill a flat array with the kept elements from number `begin`."""
+        read_all(self._fd, out.view(np.uint8), self.offset + begin * out.itemsize)
+
+    @functools.cached_property
+    def _fd(self) -> int:
+        """The older file, opened once: its name may come to mean another."""
         if self.path is None:
             raise ValueError("kept rows are in the older file, which is not known here")
-        with self.path.open("rb") as file:
-            read_all(file.fileno(), out.view(np.uint8), self.offset + begin * out.itemsize)
+        fd = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, fd)
+        return fd
 
     def describe(self) -> dict[str, Any]:
         """Return all there is to say, as JSON, and what tells if the older file changes."""
