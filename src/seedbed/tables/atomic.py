@@ -8,7 +8,6 @@ lock, writers are told so and go on.
 import contextlib
 import errno
 import os
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator
@@ -40,10 +39,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small file at once: either the old or the new text is there, never less."""
-    new = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    """Replace a small file at once: either the old or the new text is there, never less.
+
+    For one writer at a time: a file that a kill leaves has the name of the next one.
+    """
+    new = path.with_name(path.name + ".new")
     try:
-        with new.open("x", encoding="utf-8") as file:
+        with new.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
