@@ -161,7 +161,7 @@ def test_info_command(table, tmp_path, capsys):
     assert "array: 3 × 4 int8" in capsys.readouterr().out
     tables.write(tmp_path / "parts.npy", INIT, SHAPE, part=(2, 3))
     assert main(["info", str(tmp_path / "parts.npy")]) == 0
-    assert "part 2/3 unfinished, 100 % of" in capsys.readouterr().out
+    assert "part 2/3 complete" in capsys.readouterr().out
     assert main(["info", str(tmp_path / "nothing.npy")]) == 2
     assert main(["info", str(tmp_path / "nothing" / "nothing.npy")]) == 2
 

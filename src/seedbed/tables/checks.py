@@ -20,6 +20,8 @@ def check_place(output: Output, force: bool) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: folder {folder} is not writable")
     if output.shards:
+        if path.is_symlink():
+            raise OutputError(f"{path}: is a symbolic link; shards go into a new folder")
         if path.is_dir() and any(path.iterdir()):
             raise OutputError(f"{path}: a folder that is not empty; remove it or choose another")
         if path.exists() and not path.is_dir():
@@ -30,7 +32,7 @@ def check_place(output: Output, force: bool) -> None:
                 if name not in ours:
                     raise OutputError(f"{output.partial / name}: is no shard of this; remove it")
     elif path.is_dir():
-        raise OutputError(f"{path}: is a folder; shards go into one, with a number of shards")
+        raise OutputError(f"{path}: is a folder; --shards N writes into one")
     elif not force and os.path.lexists(path):
         raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
 

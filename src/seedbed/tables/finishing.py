@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import states
@@ -62,7 +62,7 @@ def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output | Non
                     fds[file.name] = stack.enter_context(lock)
             missing = try_finish(output, first.part.of, fds, force=force)
     if missing:
-        raise OutputError(f"{path}: not complete: part {', '.join(missing)}")
+        raise OutputError(f"{path}: not complete: part {few(missing)}")
     return output
 
 
@@ -99,6 +99,12 @@ def try_finish(output: Output, parts: int, fds: Mapping[str, int], *, force: boo
     for place in _places(output, parts):
         place.unlink(missing_ok=True)
     return []
+
+
+def few(parts: Sequence[str]) -> str:
+    """Return the first of many parts, and how many more there are."""
+    more = f" and {len(parts) - 5:,} more" if len(parts) > 5 else ""
+    return ", ".join(parts[:5]) + more
 
 
 def _places(output: Output, parts: int) -> list[Path]:

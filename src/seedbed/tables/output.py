@@ -23,6 +23,8 @@ from .table import Table
 
 FORMATS = {npy.SUFFIX: npy, safetensors.SUFFIX: safetensors}
 MAX_OPEN = 512  # files that a process opens at once
+MAX_PARTS = 99_999  # or shards, whose names have five digits
+MAX_NAME = 200  # bytes; what is beside an unfinished file has a longer name, up to 255
 
 
 class Part(NamedTuple):
@@ -242,10 +244,14 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
     path = Path(path)
     if shards is None and path.suffix not in FORMATS:
         raise ValueError(
-            f"tables.write: path must end in {' or '.join(FORMATS)}, or be a folder of shards; "
-            f"given {str(path)!r}"
+            f"tables.write: path must end in {' or '.join(FORMATS)}, "
+            f"or with --shards N be a folder; given {str(path)!r}"
         )
+    if len(os.fsencode(path.name)) > MAX_NAME:
+        raise ValueError(f"tables.write: path must have a name of at most {MAX_NAME} bytes")
     if shards is not None:
+        if operator.index(shards) > MAX_PARTS:
+            raise ValueError(f"tables.write: shards must be at most {MAX_PARTS:,}; given {shards}")
         if path.suffix in FORMATS:
             raise ValueError(f"tables.write: path of shards is a folder; given {str(path)!r}")
         for one in tables:
@@ -264,11 +270,11 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
 def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     """Return a part that can be written by itself."""
     number, of = map(operator.index, part or (1, 1))
-    limit = output.shards or of
+    limit = output.shards or MAX_PARTS
     if not 1 <= number <= of <= limit:
         raise ValueError(
             "tables.write: part must be k/n with 1 <= k <= n"
-            f"{f' <= {limit} shards' if output.shards else ''}; given {number}/{of}"
+            f" <= {limit}{' shards' if output.shards else ''}; given {number}/{of}"
         )
     if output.shards and output.shards / of > MAX_OPEN:
         raise ValueError(

@@ -119,17 +119,17 @@ def _without(place: Path) -> str:
 
 def check_same(run: dict[str, Any], state: State, path: Path) -> None:
     """Refuse a state of another run, and say what differs."""
-    for key, here, there in _differences(run, state.run):
+    for key, here, there in differences(run, state.run):
         raise OutputError(
             f"{path}: of another run: {key} is {there!r} there, {here!r} here; {_without(path)}"
         )
 
 
-def _differences(here: Any, there: Any, key: str = "") -> Any:
+def differences(here: Any, there: Any, key: str = "") -> Any:
     """Yield where two JSON values differ: key, value here, value there."""
     if isinstance(here, dict) and isinstance(there, dict):
         for name in dict.fromkeys((*here, *there)):
             inner = f"{key}.{name}" if key else name
-            yield from _differences(here.get(name), there.get(name), inner)
-    elif here != there:
+            yield from differences(here.get(name), there.get(name), inner)
+    elif json.dumps(here) != json.dumps(there):  # a NaN is equal to itself there
         yield key, here, there

@@ -15,7 +15,7 @@ from .advice import ScaleWarning, advice
 from .atomic import OutputError, opened, remove_empty, sync_folder
 from .checks import begin, check_space
 from .disk import write_all
-from .finishing import clean, is_finished, try_finish
+from .finishing import clean, few, is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
 from .progress import bar
@@ -57,7 +57,7 @@ class Summary(NamedTuple):
         )
         if not self.nbytes:
             text = f"{self.output}: was complete"
-        return text + (f"; to do: part {', '.join(self.missing)}" if self.missing else "")
+        return text + (f"; to do: part {few(self.missing)}" if self.missing else "")
 
 
 def readable(nbytes: int) -> str:
