@@ -55,16 +55,16 @@ def _say(message: str, code: int) -> int:
 
 def _saved(options: argparse.Namespace | None) -> str:
     """Tell how much of the output of a run is on the disk."""
-    out = getattr(options, "out", None)
-    if out is None:
-        return ""
-    from .tables import states
+    out, plan = getattr(options, "out", None), getattr(options, "plan", None)
+    from .tables import read_plan, states
 
-    with contextlib.suppress(OSError):
-        found = [states.State.load(place) for place in states.places_at(Path(out))]
-        if any(state.done for state in found):
-            done = 100 * sum(s.done for s in found) / sum(s.total for s in found)
-            return f"; {done:.0f} % of {out} is saved, --resume continues it"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        outs = [Path(out)] if out else []
+        for path in [output.path for output in read_plan(plan)] if plan else outs:
+            found = [states.State.load(place) for place in states.places_at(path)]
+            if any(state.done for state in found):
+                done = 100 * sum(s.done for s in found) / sum(s.total for s in found)
+                return f"; {done:.0f} % of {path} is saved, --resume continues it"
     return ""
 
 
@@ -99,6 +99,17 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
+    def format_help(self) -> str:
+        if self.prog.endswith(" table"):
+            from .initializers.registry import CLASSES
+
+            names = ", ".join(name for name in CLASSES if name != "initializer")
+            self.epilog = (
+                f"Initializers: {names}. Example: seedbed table --shape 100000x64 --initializer "
+                "he_normal --seed 7 --out user.safetensors"
+            )
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
 
@@ -185,7 +196,6 @@ def _table(options: argparse.Namespace) -> int:
     elif options.plan is not None:
         _exclude(options, "--plan", {"part", "resume", "force", "device", "threads"})
         for summary in write_each(options.plan, **how):
-            options.out = summary.output.path
             print(summary, flush=True)
     else:
         _require(options, "shape", "out", *([] if options.grow is not None else ["initializer"]))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,35 @@ def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.startswith("seedbed ")
+
+
+def test_help_lists_the_initializers(capsys):
+    with pytest.raises(SystemExit):
+        main(["table", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "glorot_uniform, he_normal" in out
+    assert "Example: seedbed table" in out
+
+
+def test_a_part_says_which_it_is():
+    assert ", part 1/2: " in str(tables.write("b.npy", INIT, (8, 3), part=(1, 2)))
+    assert "part" not in str(tables.write("c.npy", INIT, (8, 3)))
+
+
+def test_an_interrupted_plan_says_what_is_saved(monkeypatch, capsys):
+    from seedbed.tables import stream
+
+    write_all, left = stream.write_all, [3]
+
+    def stopping(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        write_all(*arguments)
+
+    monkeypatch.setattr(stream, "write_all", stopping)
+    Path("plan.toml").write_text(PLAN.replace("8, 3", "3_000_000, 8") + 'file = "x.npy"')
+    clock = types.SimpleNamespace(monotonic=iter(range(0, 10**6, 9)).__next__)
+    monkeypatch.setattr(stream, "time", clock)  # every chunk is a checkpoint
+    assert main(["table", "--plan=plan.toml"]) == 130
+    assert "of x.npy is saved, --resume continues it" in capsys.readouterr().err

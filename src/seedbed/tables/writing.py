@@ -39,6 +39,8 @@ class Summary(NamedTuple):
         Without what was there already.
     seconds : float
         Of the whole call.
+    part : Part
+        Which part, if not all.
     missing : list of str
         Parts that others have still to write; if empty, the output has its final name.
     """
@@ -47,16 +49,18 @@ class Summary(NamedTuple):
     values: int
     nbytes: int
     seconds: float
+    part: Part
     missing: list[str]
 
     def __str__(self) -> str:
+        what = f"{self.output}, part {self.part}" if self.part != Part() else f"{self.output}"
         rates = f"{self.values / self.seconds / 1e6:,.0f} M values/s"
         text = (
-            f"{self.output}: {readable(self.nbytes)} in {self.seconds:.2f} s "
+            f"{what}: {readable(self.nbytes)} in {self.seconds:.2f} s "
             f"({rates}, {self.nbytes / self.seconds / 1e9:.2f} GB/s)"
         )
         if not self.nbytes:
-            text = f"{self.output}: was complete"
+            text = f"{what}: was complete"
         return text + (f"; to do: part {few(self.missing)}" if self.missing else "")
 
 
@@ -199,7 +203,7 @@ def write_output(
     this = check_part(part, output)
     if resume and is_finished(output):
         clean(output)
-        return Summary(output, 0, 0, time.perf_counter() - start, [])
+        return Summary(output, 0, 0, time.perf_counter() - start, this, [])
     runs = output.runs(this)
     state = begin(output, this, resume=resume, force=force)
     check_space([(output, state)])
@@ -235,7 +239,8 @@ def write_output(
         missing = try_finish(output, this.of, fds, force=force)
     done = state.total - state.done
     share = done / max(state.total, 1)
-    return Summary(output, round(values * share), done, time.perf_counter() - start, missing)
+    seconds = time.perf_counter() - start
+    return Summary(output, round(values * share), done, seconds, this, missing)
 
 
 @contextlib.contextmanager
