@@ -231,3 +231,18 @@ def test_an_interrupted_plan_says_what_is_saved(monkeypatch, capsys):
     monkeypatch.setattr(stream, "time", clock)  # every chunk is a checkpoint
     assert main(["table", "--plan=plan.toml"]) == 130
     assert "of x.npy is saved, --resume continues it" in capsys.readouterr().err
+
+
+def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
+    """And that of the first, which the format may refuse."""
+    from seedbed.tables import safetensors
+
+    header, made = safetensors.header, []
+
+    def counted(*arguments, **options):
+        made.append(arguments)
+        return header(*arguments, **options)
+
+    monkeypatch.setattr(safetensors, "header", counted)
+    tables.write("s", INIT, (8, 3), shards=8, part=(4, 4))
+    assert len(made) == 3

@@ -9,7 +9,7 @@ import functools
 import json
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,15 +49,20 @@ class File:
     ----------
     name : str
         In the folder of shards; empty where the output is one file.
-    header : bytes
-        All before the data of the first table.
     tables : tuple of Table
         In order.
+    make_header : callable
+        Returns the header: a process needs that of few of many shards.
     """
 
     name: str
-    header: bytes
     tables: tuple[Table, ...]
+    make_header: Callable[[], bytes]
+
+    @functools.cached_property
+    def header(self) -> bytes:
+        """All before the data of the first table."""
+        return self.make_header()
 
     @property
     def size(self) -> int:
@@ -138,9 +143,9 @@ class Output:
         kind = FORMATS[safetensors.SUFFIX if self.shards else self.path.suffix]
         tables = kind.arrange(self.tables)
         if self.shards is None:
-            return (File("", kind.header(tables), tables),)
+            return (File("", tables, functools.partial(kind.header, tables)),)
         return tuple(
-            File(name, safetensors.header(shard, shard=True), shard)
+            File(name, shard, functools.partial(safetensors.header, shard, shard=True))
             for name, shard in shards.cut(tables, self.shards)
         )
 
@@ -263,7 +268,7 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
                     f"given {shards}"
                 )
     result = Output(path, tuple(tables), shards)
-    _ = result.files  # the format may refuse the tables
+    _ = result.files[0].header  # the format may refuse the tables
     return result
 
 

@@ -71,7 +71,7 @@ class Tensor:
 
     def run(self, table: Table) -> Run:
         """Return where the elements of its table are."""
-        return Run(File(str(self.file), b"", (table,)), table, self.offset, 0, table.size)
+        return Run(File(str(self.file), (table,), bytes), table, self.offset, 0, table.size)
 
 
 def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
