@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import io
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+from . import __version__
 
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
@@ -22,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 and 143: stopped by Ctrl-C and by SIGTERM. All but 0 say why in one line on standard error.
     """
     options = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # such as × in ASCII
     try:
         options = _parser().parse_args(arguments)
         with _one_line_warnings(), _terminable():
@@ -49,16 +55,16 @@ def _say(message: str, code: int) -> int:
 
 def _saved(options: argparse.Namespace | None) -> str:
     """Tell how much of the output of a run is on the disk."""
-    out = getattr(options, "out", None)
-    if out is None:
-        return ""
-    from .tables import states
+    out, plan = getattr(options, "out", None), getattr(options, "plan", None)
+    from .tables import read_plan, states
 
-    with contextlib.suppress(OSError):
-        found = [states.State.load(place) for place in states.places_at(Path(out))]
-        if any(state.done for state in found):
-            done = 100 * sum(s.done for s in found) / sum(s.total for s in found)
-            return f"; {done:.0f} % of {out} is saved, --resume continues it"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        outs = [Path(out)] if out else []
+        for path in [output.path for output in read_plan(plan)] if plan else outs:
+            found = [states.State.load(place) for place in states.places_at(path)]
+            if any(state.done for state in found):
+                done = 100 * sum(s.done for s in found) / sum(s.total for s in found)
+                return f"; {done:.0f} % of {path} is saved, --resume continues it"
     return ""
 
 
@@ -93,12 +99,24 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
+    def format_help(self) -> str:
+        if self.prog.endswith(" table"):
+            from .initializers.registry import CLASSES
+
+            names = ", ".join(name for name in CLASSES if name != "initializer")
+            self.epilog = (
+                f"Initializers: {names}. Example: seedbed table --shape 100000x64 --initializer "
+                "he_normal --seed 7 --out user.safetensors"
+            )
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("seedbed", description="Reproducible initial weights.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"seedbed {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(command: Callable[[Any], int], name: str, about: str) -> argparse.ArgumentParser:
@@ -115,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--grow", metavar="FILE", help="keep the rows of this file and add to them")
     table.add_argument("--plan", metavar="TOML", help="write the tables that this file lists")
     table.add_argument("--part", metavar="K/N", help="write part K of N; the last one finishes")
-    table.add_argument("--finish", action="store_true", help="check that all parts are there")
+    table.add_argument(
+        "--finish", action="store_true", help="name what parts wrote, if all are complete"
+    )
     table.add_argument("--resume", action="store_true", help="continue an interrupted run")
     table.add_argument("--force", action="store_true", help="replace an existing file")
     table.add_argument("--device", help="cpu (default), cuda or cuda:1: where values are made")
@@ -124,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = add(_verify, "verify", "Compare a file with what its metadata or the options say.")
     verify.add_argument("file", metavar="FILE", help=".npy, .safetensors, or a folder of shards")
     verify.add_argument("--sample", metavar="N", help="compare N random windows, not everything")
-    _add_values(verify)
+    _add_values(verify, dtype=False)
     verify.add_argument("--rows", metavar="A:B", help="the file holds these rows of --shape")
     verify.add_argument("--threads", metavar="N", help="threads to use (default: all)")
 
@@ -139,12 +159,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_values(parser: argparse.ArgumentParser) -> None:
+def _add_values(parser: argparse.ArgumentParser, *, dtype: bool = True) -> None:
     """Add what says which values."""
     parser.add_argument("--shape", metavar="1000000x64", help="of the full table")
     parser.add_argument("--initializer", metavar="NAME", help="such as glorot_uniform")
     parser.add_argument("--seed", metavar="N", help="0 to 2**64 - 1 (default: a random one)")
-    parser.add_argument("--dtype", help="such as bfloat16 (default: float32)")
+    if dtype:
+        parser.add_argument("--dtype", help="such as bfloat16 (default: float32)")
     parser.add_argument(
         "--set",
         action="append",
@@ -157,8 +178,9 @@ def _add_values(parser: argparse.ArgumentParser) -> None:
 def _table(options: argparse.Namespace) -> int:
     _set_threads(options.threads)
     from . import tables
+    from .tables.plan import write_each
 
-    part = parse_part(options.part) if options.part else None
+    part = None if options.part is None else parse_part(options.part)
     how = {
         "part": part,
         "resume": options.resume,
@@ -169,15 +191,15 @@ def _table(options: argparse.Namespace) -> int:
     if options.finish:
         _exclude(options, "--finish", {"out", "force", "threads"})
         _require(options, "out")
-        print(f"{tables.finish(options.out, force=options.force)}: finished")
-    elif options.plan:
+        finished = tables.finish(options.out, force=options.force)
+        print(f"{finished}: finished" if finished else f"{options.out}: was finished already")
+    elif options.plan is not None:
         _exclude(options, "--plan", {"part", "resume", "force", "device", "threads"})
-        for summary in tables.write_plan(options.plan, **how):
-            options.out = summary.output.path
+        for summary in write_each(options.plan, **how):
             print(summary, flush=True)
     else:
-        _require(options, "shape", "out", *([] if options.grow else ["initializer"]))
-        init = _initializer(options) if options.initializer else None
+        _require(options, "shape", "out", *([] if options.grow is not None else ["initializer"]))
+        init = _initializer(options)
         if part and init and options.seed is None and "seed" in init.get_config():
             raise ValueError("--part needs a --seed that is the same for all parts")
         summary = tables.write(
@@ -187,8 +209,8 @@ def _table(options: argparse.Namespace) -> int:
             options.dtype,
             name=options.name,
             grow=options.grow,
-            rows=parse_rows(options.rows) if options.rows else None,
-            shards=parse_integer("--shards", options.shards) if options.shards else None,
+            rows=None if options.rows is None else parse_rows(options.rows),
+            shards=None if options.shards is None else parse_integer("--shards", options.shards),
             **how,
         )
         print(summary)
@@ -199,12 +221,15 @@ def _verify(options: argparse.Namespace) -> int:
     _set_threads(options.threads)
     from . import tables
 
+    init = _initializer(options)
+    if init and options.seed is None and "seed" in init.get_config():
+        raise ValueError("--seed must be given with --initializer (see --help)")
     report = tables.verify(
         options.file,
-        _initializer(options) if options.initializer else None,
-        parse_shape(options.shape) if options.shape else None,
-        rows=parse_rows(options.rows) if options.rows else None,
-        sample=parse_integer("--sample", options.sample) if options.sample else None,
+        init,
+        None if options.shape is None else parse_shape(options.shape),
+        rows=None if options.rows is None else parse_rows(options.rows),
+        sample=None if options.sample is None else parse_integer("--sample", options.sample),
         progress=True,
     )
     if report.ok:
@@ -223,7 +248,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    if options.file:
+    if options.file is not None:
         from .tables import describe
 
         print("\n".join(describe(options.file)))
@@ -305,6 +330,11 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _initializer(options: argparse.Namespace) -> Any:
+    if options.initializer is None:
+        for name in ("seed", "set"):
+            if getattr(options, name) not in (None, []):
+                raise ValueError(f"--{name} has no meaning without --initializer")
+        return None
     from .tables.table import initializer
 
     seed = None if options.seed is None else parse_integer("--seed", options.seed)

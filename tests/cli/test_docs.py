@@ -4,12 +4,15 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from seedbed import tables
 from seedbed.cli import main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
 
 
+@pytest.mark.frameworks
 def test_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S):
@@ -30,6 +33,7 @@ def test_page_runs(tmp_path, monkeypatch, capsys):
         "shared.npy",
         "table.npy",
         "tables.toml",
+        "user",
         "user.safetensors",
     ]
     assert str(tables.named_seed(7, "user")) in PAGE

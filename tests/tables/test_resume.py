@@ -353,3 +353,18 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
     assert run.returncode == 0, run.stderr
     assert tables.verify(tmp_path / "table.npy", INIT, sample=200).ok
     (tmp_path / "table.npy").unlink()
+
+
+def test_no_room_for_the_state_leaves_no_other_file(tmp_path, monkeypatch):
+    from seedbed.tables import atomic
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "state").write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            atomic.write_text(tmp_path / "state", "new")
+    assert os.listdir(tmp_path) == ["state"]
+    assert (tmp_path / "state").read_text() == "old"

@@ -1,5 +1,6 @@
 """`verify` finds what is wrong; `grow` keeps what was there; both read files of others, too."""
 
+import functools
 import json
 import os
 
@@ -160,7 +161,7 @@ def test_info_command(table, tmp_path, capsys):
     assert "array: 3 × 4 int8" in capsys.readouterr().out
     tables.write(tmp_path / "parts.npy", INIT, SHAPE, part=(2, 3))
     assert main(["info", str(tmp_path / "parts.npy")]) == 0
-    assert "part 2/3 unfinished, 100 % of" in capsys.readouterr().out
+    assert "part 2/3 complete" in capsys.readouterr().out
     assert main(["info", str(tmp_path / "nothing.npy")]) == 2
     assert main(["info", str(tmp_path / "nothing" / "nothing.npy")]) == 2
 
@@ -275,3 +276,50 @@ def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
     assert table.read_bytes() == before
     tables.write(new, None, (6000, 20), force=True, **options)
     assert tables.verify(new).ok
+
+
+@pytest.mark.parametrize("how", ["in place", "by rename", "before finish"])
+def test_growing_from_a_file_that_changes_meanwhile(table, tmp_path, monkeypatch, how):
+    from seedbed.tables import stream, writing
+
+    new = tmp_path / "new.safetensors"
+    write_all = stream.write_all
+
+    def change():
+        if how == "by rename":
+            (tmp_path / "other").write_bytes(bytes(table.stat().st_size))
+            os.replace(tmp_path / "other", table)
+        else:
+            flip(table, table.stat().st_size - 1)
+        os.utime(table, ns=(5, 5))
+
+    def changing(*arguments):
+        if how != "before finish":
+            change()
+        write_all(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "write_all", changing)
+        if how == "before finish":
+            patch.setattr(writing, "try_finish", lambda *_, **__: [])
+            tables.write(new, None, (6000, 20), grow=table)
+            change()
+            last = functools.partial(tables.finish, new)
+        else:
+            last = functools.partial(tables.write, new, None, (6000, 20), grow=table)
+        with pytest.raises(OSError, match="changed while its rows were copied"):
+            last()
+    assert not new.exists()
+
+
+def test_growing_reads_one_file(table, tmp_path, monkeypatch):
+    """Whatever its name means later."""
+    from seedbed.tables.grow import grown
+
+    one = grown(table, (6000, 20))
+    out = np.empty(100_000, "float16")
+    one.fill(out[:1000], 0)
+    (tmp_path / "other").write_bytes(bytes(table.stat().st_size))
+    os.replace(tmp_path / "other", table)
+    one.fill(out[1000:], 1000)
+    assert out.tobytes() == INIT(SHAPE, "float16").tobytes()

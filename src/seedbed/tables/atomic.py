@@ -39,24 +39,34 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small file at once: either the old or the new text is there, never less."""
+    """Replace a small file at once: either the old or the new text is there, never less.
+
+    For one writer at a time: a file that a kill leaves has the name of the next one.
+    """
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
 @contextlib.contextmanager
-def opened(path: Path, part: int, of: int) -> Iterator[int]:
+def opened(path: Path, part: int, of: int, *, create: bool = True) -> Iterator[int]:
     """Open a file for writing part `part` of `of`, from 1, as the only writer of that part.
+
+    Nobody may open and close the file again meanwhile: the first descriptor that a process closes
+    takes all its POSIX locks on the file along.
 
     Yields
     ------
     int
-        The file descriptor. The file is created empty if there is none.
+        The file descriptor. The file is created empty if there is none, unless `create` is False.
 
     Raises
     ------
@@ -69,7 +79,7 @@ def opened(path: Path, part: int, of: int) -> Iterator[int]:
             raise _taken(path)
         _writing.add(key)
     try:
-        fd = _open_locked(path, part, of)
+        fd = _open_locked(path, part, of, os.O_CREAT if create else 0)
         try:
             yield fd
         finally:
@@ -78,9 +88,9 @@ def opened(path: Path, part: int, of: int) -> Iterator[int]:
         _writing.discard(key)
 
 
-def _open_locked(path: Path, part: int, of: int) -> int:
+def _open_locked(path: Path, part: int, of: int, create: int) -> int:
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        fd = os.open(path, os.O_RDWR | create | getattr(os, "O_BINARY", 0), 0o666)
         try:
             _lock(fd, path, part, of)
             if not is_at(fd, path):  # it became the final file between open and lock
@@ -109,6 +119,14 @@ def _lock(fd: int, path: Path, part: int, of: int) -> None:
         if error.errno not in _NO_LOCKS:
             raise
         warnings.warn(f"{path}: no locks on this file system; let only one write", stacklevel=5)
+
+
+def remove_empty(path: Path, fd: int) -> None:
+    """Remove a file that is open here for writing, unless it holds something or others write it."""
+    with contextlib.suppress(OutputError):
+        _lock(fd, path, 1, 1)
+        if os.fstat(fd).st_size == 0:
+            path.unlink(missing_ok=True)
 
 
 def _taken(path: Path) -> OutputError:

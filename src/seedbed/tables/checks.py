@@ -1,5 +1,6 @@
 """What is checked before any work: the place, what is there already, the room on the disk."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ def check_place(output: Output, force: bool) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: folder {folder} is not writable")
     if output.shards:
+        if path.is_symlink():
+            raise OutputError(f"{path}: is a symbolic link; shards go into a new folder")
         if path.is_dir() and any(path.iterdir()):
             raise OutputError(f"{path}: a folder that is not empty; remove it or choose another")
         if path.exists() and not path.is_dir():
@@ -29,7 +32,7 @@ def check_place(output: Output, force: bool) -> None:
                 if name not in ours:
                     raise OutputError(f"{output.partial / name}: is no shard of this; remove it")
     elif path.is_dir():
-        raise OutputError(f"{path}: is a folder; shards go into one, with a number of shards")
+        raise OutputError(f"{path}: is a folder; --shards N writes into one")
     elif not force and os.path.lexists(path):
         raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
 
@@ -79,15 +82,17 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
     """
     check_place(output, force)
     blank = State(output.describe(), part, 0, sum(run.nbytes for run in output.runs(part)))
-    exists = output.partial.exists()  # asked first: a writer saves its state before it creates that
+    begun = _has_data(output)  # asked first: a writer saves its state before it writes anything
     places = states.places(output)
-    if exists and not places:
+    if begun and not places:
         raise OutputError(f"{output.partial}: exists, and is no unfinished table; remove it")
     if force and part == Part() and not resume:
         return blank
     own = states.place(output, part)
     start = blank
     for place in places:
+        if place == own and force and not resume:
+            continue
         saved = states.load_if_there(place)
         if saved is None:
             continue
@@ -98,13 +103,22 @@ def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
             )
         if place != own or resume:
             states.check_same(blank.run, saved, place)
-        if place == own and resume and exists:
+        if place == own and resume and begun:
             start = saved
-        elif place == own and not resume and exists and saved.done and not force:
+        elif place == own and not resume and begun and saved.done:
             raise OutputError(
                 f"{output.path}: {saved.percent} is there from an earlier run; "
                 "--resume continues it, --force starts again"
             )
-        elif place != own and saved.done and not output.partial.exists():
+        elif place != own and saved.done and not begun:
             raise OutputError(f"{place}: what it tells of is gone; remove it")
     return start
+
+
+def _has_data(output: Output) -> bool:
+    """Return whether there is more of an output than empty files."""
+    for file in output.files:
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(output.partial / file.name).st_size:
+                return True
+    return False

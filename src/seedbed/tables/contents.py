@@ -31,12 +31,17 @@ def describe(path: str | os.PathLike[str]) -> list[str]:
                     f"stream version {tensor.metadata['stream_version']}"
                 )
         last = tensor.file
-        lines.append("  " + _tensor(tensor))
+        try:
+            lines.append("  " + _tensor(tensor))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"{tensor.file}: bad metadata of {tensor.name}: {error!r}") from None
     return lines
 
 
 def _unfinished(path: Path, state: states.State) -> str:
     part = f" part {state.part}" if state.part.of > 1 else ""
+    if state.complete:
+        return f"{path}:{part} complete, {readable(state.total)}"
     return f"{path}:{part} unfinished, {state.percent} of {readable(state.total)} saved"
 
 

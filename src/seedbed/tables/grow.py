@@ -38,6 +38,8 @@ def grown(
     ValueError, TypeError
         If the old tensor does not fit into the new table.
     """
+    if os.path.isdir(old):
+        raise ValueError(f"{owner}: {old} is a folder of shards; only one file can grow")
     found = tensors(old)
     names = [tensor.name for tensor in found]
     named = [tensor for tensor in found if name in (None, tensor.name) or not tensor.name]

@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +50,7 @@ def read(file: BinaryIO, path: Path) -> tuple[Entries, dict[str, str]]:
         version = npy.read_magic(file)
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = reader(file)
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"{path}: not a .npy file: {error}") from None
     if fortran and len(shape) > 1:
         raise ValueError(f"{path}: is in Fortran order; tables are in C order")

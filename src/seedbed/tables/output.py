@@ -9,7 +9,7 @@ import functools
 import json
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from .table import Table
 
 FORMATS = {npy.SUFFIX: npy, safetensors.SUFFIX: safetensors}
 MAX_OPEN = 512  # files that a process opens at once
+MAX_PARTS = 99_999  # or shards, whose names have five digits
+MAX_NAME = 200  # bytes; what is beside an unfinished file has a longer name, up to 255
 
 
 class Part(NamedTuple):
@@ -47,15 +49,20 @@ class File:
     ----------
     name : str
         In the folder of shards; empty where the output is one file.
-    header : bytes
-        All before the data of the first table.
     tables : tuple of Table
         In order.
+    make_header : callable
+        Returns the header: a process needs that of few of many shards.
     """
 
     name: str
-    header: bytes
     tables: tuple[Table, ...]
+    make_header: Callable[[], bytes]
+
+    @functools.cached_property
+    def header(self) -> bytes:
+        """All before the data of the first table."""
+        return self.make_header()
 
     @property
     def size(self) -> int:
@@ -136,9 +143,9 @@ class Output:
         kind = FORMATS[safetensors.SUFFIX if self.shards else self.path.suffix]
         tables = kind.arrange(self.tables)
         if self.shards is None:
-            return (File("", kind.header(tables), tables),)
+            return (File("", tables, functools.partial(kind.header, tables)),)
         return tuple(
-            File(name, safetensors.header(shard, shard=True), shard)
+            File(name, shard, functools.partial(safetensors.header, shard, shard=True))
             for name, shard in shards.cut(tables, self.shards)
         )
 
@@ -242,10 +249,14 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
     path = Path(path)
     if shards is None and path.suffix not in FORMATS:
         raise ValueError(
-            f"tables.write: path must end in {' or '.join(FORMATS)}, or be a folder of shards; "
-            f"given {str(path)!r}"
+            f"tables.write: path must end in {' or '.join(FORMATS)}, "
+            f"or with --shards N be a folder; given {str(path)!r}"
         )
+    if len(os.fsencode(path.name)) > MAX_NAME:
+        raise ValueError(f"tables.write: path must have a name of at most {MAX_NAME} bytes")
     if shards is not None:
+        if operator.index(shards) > MAX_PARTS:
+            raise ValueError(f"tables.write: shards must be at most {MAX_PARTS:,}; given {shards}")
         if path.suffix in FORMATS:
             raise ValueError(f"tables.write: path of shards is a folder; given {str(path)!r}")
         for one in tables:
@@ -257,18 +268,18 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: int
                     f"given {shards}"
                 )
     result = Output(path, tuple(tables), shards)
-    _ = result.files  # the format may refuse the tables
+    _ = result.files[0].header  # the format may refuse the tables
     return result
 
 
 def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     """Return a part that can be written by itself."""
     number, of = map(operator.index, part or (1, 1))
-    limit = output.shards or of
+    limit = output.shards or MAX_PARTS
     if not 1 <= number <= of <= limit:
         raise ValueError(
             "tables.write: part must be k/n with 1 <= k <= n"
-            f"{f' <= {limit} shards' if output.shards else ''}; given {number}/{of}"
+            f" <= {limit}{' shards' if output.shards else ''}; given {number}/{of}"
         )
     if output.shards and output.shards / of > MAX_OPEN:
         raise ValueError(

@@ -50,6 +50,8 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
         plan = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: not a TOML file: {error}") from None
     entries = plan.pop("table", [])
@@ -59,8 +61,10 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
     master = check_seed(plan.get("seed"), f"{path}")
     if not isinstance(master, int):
         raise ValueError(f"{path}: has no seed")
-    files: dict[str, tuple[list[Table], int | None]] = {}
+    files: dict[str, tuple[Path, list[Table], int | None]] = {}
     for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict):
+            raise TypeError(f"{path}: table {number} must be a [[table]]; given {entry!r}")
         owner = f"{path}: table {entry.get('name', number)}"
         _check_keys(entry, KEYS, owner)
         defaults = {key: plan[key] for key in DEFAULTS if key in plan}
@@ -68,13 +72,17 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
         for key in ("name", "shape", "initializer", "file"):
             if key not in merged:
                 raise ValueError(f"{owner}: has no {key}")
-        tables, shards = files.setdefault(merged["file"], ([], merged.get("shards")))
-        if merged.get("shards") != shards:
-            raise ValueError(f"{owner}: shards must be equal for all tables of {merged['file']}")
+        file, asked = merged["file"], merged.get("shards")
+        if not isinstance(file, str):
+            raise TypeError(f"{owner}: file must be a string; given {file!r}")
+        if asked is not None and type(asked) is not int:
+            raise TypeError(f"{owner}: shards must be an integer; given {asked!r}")
+        place = path.parent / file  # may be spelled in several ways
+        _, tables, shards = files.setdefault(os.path.realpath(place), (place, [], asked))
+        if asked != shards:
+            raise ValueError(f"{owner}: shards must be equal for all tables of {file}")
         tables.append(_table(merged, master, owner))
-    return [
-        output_at(path.parent / name, tables, shards) for name, (tables, shards) in files.items()
-    ]
+    return [output_at(place, tables, shards) for place, tables, shards in files.values()]
 
 
 def _table(entry: dict[str, Any], master: int, owner: str) -> Table:
@@ -82,6 +90,8 @@ def _table(entry: dict[str, Any], master: int, owner: str) -> Table:
     arguments = entry.get("arguments", {})
     if not isinstance(arguments, dict):
         raise TypeError(f"{owner}: arguments must be a table of names; given {arguments!r}")
+    if "seed" in arguments:
+        raise ValueError(f"{owner}: arguments hold no seed; it is a key of the table")
     if not isinstance(name, str):
         raise TypeError(f"{owner}: name must be a string; given {name!r}")
     init = initializer(kind, arguments, seed, owner, default_seed=named_seed(master, name))
@@ -94,7 +104,16 @@ def _check_keys(found: dict[str, Any], allowed: tuple[str, ...], owner: str) -> 
             raise ValueError(f"{owner}: unknown key {key!r}; allowed: {', '.join(allowed)}")
 
 
-def write_plan(
+def write_plan(path: str | os.PathLike[str], **options: Any) -> list[Summary]:
+    """Write all that a plan asks for, and return a summary of each output.
+
+    Keyword arguments are `part`, `resume`, `force`, `progress` and `device` of `write`. All outputs
+    are checked before the first is written.
+    """
+    return list(write_each(path, **options))
+
+
+def write_each(
     path: str | os.PathLike[str],
     *,
     part: tuple[int, int] | None = None,
@@ -103,10 +122,7 @@ def write_plan(
     progress: bool = False,
     device: str | None = None,
 ) -> Iterator[Summary]:
-    """Write all that a plan asks for, and yield a summary of each output.
-
-    Parameters are those of `write`. All outputs are checked before the first is written.
-    """
+    """Do the work of `write_plan`, output by output, as the summaries are asked for."""
     outputs = read_plan(path)
     begun = []
     for output in outputs:

@@ -47,7 +47,10 @@ class Tensor:
         ValueError
             If its values are of another stream version, or if metadata and tensor disagree.
         """
-        description = safetensors.description(self.metadata, self.name)
+        try:
+            description = safetensors.description(self.metadata, self.name)
+        except ValueError as error:
+            raise ValueError(f"{self.file}: bad metadata of {self.name}: {error}") from None
         if description is None:
             return None
         stream = self.metadata.get("stream_version")
@@ -55,7 +58,10 @@ class Tensor:
             raise ValueError(
                 f"{self.file}: of stream version {stream}; this is version {STREAM_VERSION}"
             )
-        table = Table.from_description(self.name, description)
+        try:
+            table = Table.from_description(self.name, description)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"{self.file}: bad metadata of {self.name}: {error!r}") from None
         if (table.stored_shape, table.dtype) != (self.shape, self.dtype):
             raise ValueError(
                 f"{self.file}: {self.name} is {self.shape} {self.dtype.name}; "
@@ -65,7 +71,7 @@ class Tensor:
 
     def run(self, table: Table) -> Run:
         """Return where the elements of its table are."""
-        return Run(File(str(self.file), b"", (table,)), table, self.offset, 0, table.size)
+        return Run(File(str(self.file), (table,), bytes), table, self.offset, 0, table.size)
 
 
 def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
@@ -83,6 +89,8 @@ def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
             raise ValueError(f"{path}: holds no {safetensors.SUFFIX} files")
         return [tensor for file in files for tensor in tensors(file)]
     if not path.is_file():
+        if path.with_name(path.name + ".part").exists():
+            raise ValueError(f"{path}: is unfinished; see seedbed info {path}")
         raise ValueError(f"{path}: there is no such file")
     if path.suffix not in FORMATS:
         raise ValueError(f"{path}: must end in {' or '.join(FORMATS)}")

@@ -5,6 +5,7 @@ written here rather than by the library so that tables stream. The header is pad
 that the data begin at a multiple of a page.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -103,7 +104,9 @@ def read(file: BinaryIO, path: Path) -> tuple[Entries, dict[str, str]]:
     try:
         header = json.loads(file.read(length))
         metadata = header.pop("__metadata__", {})
-        entries = {}
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("metadata are not all strings")
+        entries, ends = {}, [(0, 0)]
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
             code = entry["dtype"]
@@ -112,7 +115,13 @@ def read(file: BinaryIO, path: Path) -> tuple[Entries, dict[str, str]]:
             shape, dtype = tuple(entry["shape"]), as_dtype(CODES[code])
             if end - begin != math.prod(shape) * dtype.itemsize or 8 + length + end > size:
                 raise ValueError(f"tensor {name!r} at {begin} to {end} does not fit")
+            ends.append((begin, end))
             entries[name] = (8 + length + begin, shape, dtype)
+        ends.sort()
+        if any(begin != end for (_, end), (begin, _) in itertools.pairwise(ends)):
+            raise ValueError("tensors overlap or leave a gap")
+        if 8 + length + ends[-1][1] != size:
+            raise ValueError(f"{size - 8 - length - ends[-1][1]} bytes follow the last tensor")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: not a .safetensors file: {error}") from None
     return entries, metadata

@@ -72,7 +72,7 @@ class State(NamedTuple):
             part = Part(*body["part"])
             return cls(body["run"], part, body["done"], body["total"], body["complete"])
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise OutputError(f"{path}: damaged; --force starts again without it") from None
+            raise OutputError(f"{path}: damaged; {_without(path)}") from None
 
 
 def load_if_there(path: Path) -> State | None:
@@ -104,20 +104,32 @@ def places_at(path: Path) -> list[Path]:
     return sorted(place for place in path.parent.iterdir() if name.fullmatch(place.name))
 
 
+def again(output: Output, parts: int) -> str:
+    """Return how to start again, for messages."""
+    return "--force starts again" if parts == 1 else f"to start again remove {output.partial}*"
+
+
+def _without(place: Path) -> str:
+    """Return how to start again without a state that is of no use."""
+    partial, _, part = place.name.rpartition(".part")
+    if part == ".json":
+        return "--force starts again without it"
+    return f"to start again remove {place.with_name(partial)}.part*"
+
+
 def check_same(run: dict[str, Any], state: State, path: Path) -> None:
     """Refuse a state of another run, and say what differs."""
-    for key, here, there in _differences(run, state.run):
+    for key, here, there in differences(run, state.run):
         raise OutputError(
-            f"{path}: of another run: {key} is {there!r} there, {here!r} here; "
-            "--force starts again without it"
+            f"{path}: of another run: {key} is {there!r} there, {here!r} here; {_without(path)}"
         )
 
 
-def _differences(here: Any, there: Any, key: str = "") -> Any:
+def differences(here: Any, there: Any, key: str = "") -> Any:
     """Yield where two JSON values differ: key, value here, value there."""
     if isinstance(here, dict) and isinstance(there, dict):
         for name in dict.fromkeys((*here, *there)):
             inner = f"{key}.{name}" if key else name
-            yield from _differences(here.get(name), there.get(name), inner)
-    elif here != there:
+            yield from differences(here.get(name), there.get(name), inner)
+    elif json.dumps(here) != json.dumps(there):  # a NaN is equal to itself there
         yield key, here, there

@@ -3,6 +3,8 @@
 import functools
 import inspect
 import math
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..dtypes import as_dtype
+from ..dtypes import FLOATING, FLOATING_DTYPES, as_dtype
 from ..fill import Window, check_shape
+from ..initializers.initializer import RandomInitializer
 from .disk import read_all
 
 
@@ -36,10 +39,16 @@ class Kept:
 
     def read(self, out: np.ndarray, begin: int) -> None:
         """Fill a flat array with the kept elements from number `begin`."""
+        read_all(self._fd, out.view(np.uint8), self.offset + begin * out.itemsize)
+
+    @functools.cached_property
+    def _fd(self) -> int:
+        """The older file, opened once: its name may come to mean another."""
         if self.path is None:
             raise ValueError("kept rows are in the older file, which is not known here")
-        with self.path.open("rb") as file:
-            read_all(file.fileno(), out.view(np.uint8), self.offset + begin * out.itemsize)
+        fd = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, fd)
+        return fd
 
     def describe(self) -> dict[str, Any]:
         """Return all there is to say, as JSON, and what tells if the older file changes."""
@@ -161,7 +170,11 @@ class Table:
 
     def check(self) -> None:
         """Let the initializer refuse the shape or dtype now: it is asked for no element at all."""
-        if self.whole is None:
+        if self.whole is not None:  # which a window would compute: these draw, so floats
+            if isinstance(self.init, RandomInitializer):
+                self.init.source(self.shape)
+                check_floating(self.dtype, type(self.init).__name__)
+        else:
             self.init(self.shape, self.dtype, window=tuple(slice(0, 0) for _ in self.shape))
 
     def describe(self) -> dict[str, Any]:
@@ -252,6 +265,10 @@ def table(
     dtype = as_dtype(dtype, owner)
     if not isinstance(name, str) or not name:
         raise ValueError(f"{owner}: name must be a string that is not empty; given {name!r}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{owner}: name must be valid Unicode; given {name!r}") from None
     if rows is not None:
         rows = _check_rows(rows, shape, owner)
     result = Table(name, init, shape, dtype, rows)
@@ -288,6 +305,12 @@ def initializer(
     elif seed is not None:
         raise ValueError(f"{owner}: {name} takes no seed; given {seed}")
     return initializers.get({"class_name": name, "config": arguments})
+
+
+def check_floating(dtype: np.dtype, owner: str) -> None:
+    """Refuse a dtype that random values are not made in."""
+    if dtype not in FLOATING_DTYPES:
+        raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
 
 
 def _check_rows(

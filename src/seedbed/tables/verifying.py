@@ -14,6 +14,7 @@ from .disk import room
 from .output import Run, chunks, same_bits
 from .progress import bar
 from .read import Tensor, tensors
+from .states import differences
 from .table import Table
 from .table import table as make_table
 
@@ -103,6 +104,8 @@ def verify(
     >>> tables.verify(path).ok
     True
     """
+    if init is None and (shape is not None or rows is not None):
+        raise ValueError("tables.verify: shape and rows have no meaning without init")
     if sample is not None and sample < 1:
         raise ValueError(f"tables.verify: sample must be at least 1; given {sample}")
     pairs = [(tensor, _table(tensor, init, shape, rows)) for tensor in tensors(path)]
@@ -161,11 +164,15 @@ def _samples(runs: list[Run], count: int) -> list[Run]:
 
 
 def _gap(tables: list[Table]) -> str:
-    """Return which rows no shard holds."""
+    """Return which rows no shard holds, or what differs between shards but their rows."""
     shards: dict[str, list[Table]] = {}
     for table in tables:
         shards.setdefault(table.name, []).append(table)
     for name, pieces in shards.items():
+        first, *others = ({**piece.describe(), "rows": None} for piece in pieces)
+        for other in others:
+            for key, one, another in differences(first, other):
+                return f"shards of {name} are of different runs: {key} {one!r} and {another!r}"
         whole = pieces[0].shape[0] if pieces[0].shape else 0
         end = 0
         for start, stop in (*sorted(piece.rows or (0, whole) for piece in pieces), (whole, whole)):

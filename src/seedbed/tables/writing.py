@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from .. import cuda
 from . import states
 from .advice import ScaleWarning, advice
-from .atomic import OutputError, opened, sync_folder
+from .atomic import OutputError, opened, remove_empty, sync_folder
 from .checks import begin, check_space
 from .disk import write_all
-from .finishing import is_finished, try_finish
+from .finishing import clean, few, is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
 from .progress import bar
@@ -39,6 +39,8 @@ class Summary(NamedTuple):
         Without what was there already.
     seconds : float
         Of the whole call.
+    part : Part
+        Which part, if not all.
     missing : list of str
         Parts that others have still to write; if empty, the output has its final name.
     """
@@ -47,17 +49,19 @@ class Summary(NamedTuple):
     values: int
     nbytes: int
     seconds: float
+    part: Part
     missing: list[str]
 
     def __str__(self) -> str:
+        what = f"{self.output}, part {self.part}" if self.part != Part() else f"{self.output}"
         rates = f"{self.values / self.seconds / 1e6:,.0f} M values/s"
         text = (
-            f"{self.output}: {readable(self.nbytes)} in {self.seconds:.2f} s "
+            f"{what}: {readable(self.nbytes)} in {self.seconds:.2f} s "
             f"({rates}, {self.nbytes / self.seconds / 1e9:.2f} GB/s)"
         )
         if not self.nbytes:
-            text = f"{self.output}: was complete"
-        return text + (f"; to do: part {', '.join(self.missing)}" if self.missing else "")
+            text = f"{what}: was complete"
+        return text + (f"; to do: part {few(self.missing)}" if self.missing else "")
 
 
 def readable(nbytes: int) -> str:
@@ -198,7 +202,8 @@ def write_output(
         cuda.device_number(device, "tables.write")
     this = check_part(part, output)
     if resume and is_finished(output):
-        return Summary(output, 0, 0, time.perf_counter() - start, [])
+        clean(output)
+        return Summary(output, 0, 0, time.perf_counter() - start, this, [])
     runs = output.runs(this)
     state = begin(output, this, resume=resume, force=force)
     check_space([(output, state)])
@@ -206,8 +211,6 @@ def write_output(
         for line in advice(one):
             warnings.warn(line, ScaleWarning, stacklevel=3)
     place = states.place(output, this)
-    if not output.partial.exists():
-        state.save(place)  # first: what is there without a state is not ours
     if output.shards:
         output.partial.mkdir(exist_ok=True)
     chunk_bytes = min(chunk_bytes, max(state.total, 1))
@@ -215,7 +218,7 @@ def write_output(
         try:
             state = begin(output, this, resume=resume, force=force)  # now that nobody else writes
         except OutputError:
-            _leave(output, fds, place)
+            _leave(output, fds)
             raise
         journal = None
         try:
@@ -233,10 +236,11 @@ def write_output(
             if this == Part() and not saved.done:  # nothing worth a resume
                 _drop(output, place)
             raise
-        missing = try_finish(output, this.of, force=force)
+        missing = try_finish(output, this.of, fds, force=force)
     done = state.total - state.done
     share = done / max(state.total, 1)
-    return Summary(output, round(values * share), done, time.perf_counter() - start, missing)
+    seconds = time.perf_counter() - start
+    return Summary(output, round(values * share), done, seconds, this, missing)
 
 
 @contextlib.contextmanager
@@ -249,26 +253,27 @@ def _opened(output: Output, runs: Sequence[Run], part: Part) -> Iterator[dict[st
 
 
 def _prepare(output: Output, runs: Sequence[Run], fds: dict[str, int], state: State) -> None:
-    """Give every file its size and its header."""
-    again = state.part == Part() and not state.done
-    if again:
-        own = states.place(output, state.part)
-        for place in states.places(output):
-            if place != own:
-                place.unlink()
-    for file in {run.file.name: run.file for run in runs}.values():
-        fd = fds[file.name]
-        if again:
-            os.ftruncate(fd, 0)
-        size = os.fstat(fd).st_size
-        if size not in (0, file.size) or (state.done and size == 0):
+    """Save the state, as data without one are not ours, and give every file size and header."""
+    files = {run.file.name: run.file for run in runs}
+    anew = state.part == Part() and not state.done
+    for name, file in files.items():
+        size = os.fstat(fds[name]).st_size
+        if not anew and (size not in (0, file.size) or (state.done and size == 0)):
             raise OutputError(
-                f"{output.partial / file.name}: has {size:,} bytes, not {file.size:,}; "
-                "--force starts again"
+                f"{output.partial / name}: has {size:,} bytes, not {file.size:,}; "
+                f"{states.again(output, state.part.of)}"
             )
-        os.ftruncate(fd, file.size)
-        write_all(fd, file.header, 0)
-        os.fsync(fd)
+    own = states.place(output, state.part)
+    state.save(own)
+    for place in states.places(output) if anew else ():
+        if place != own:
+            place.unlink()
+    for name, file in files.items():
+        if anew:
+            os.ftruncate(fds[name], 0)
+        os.ftruncate(fds[name], file.size)
+        write_all(fds[name], file.header, 0)
+        os.fsync(fds[name])
     for folder in {output.partial, output.partial.parent}:
         if folder.is_dir():
             sync_folder(folder)
@@ -287,17 +292,13 @@ def _right(runs: Sequence[Run], fds: dict[str, int], done: int, chunk_bytes: int
     return done
 
 
-def _leave(output: Output, fds: dict[str, int], place: Path) -> None:
+def _leave(output: Output, fds: dict[str, int]) -> None:
     """Remove what was begun before it turned out that the output had just been finished."""
-    if all(os.fstat(fd).st_size == 0 for fd in fds.values()):
-        for name in fds:
-            (output.partial / name).unlink(missing_ok=True)
-        if output.shards:
-            with contextlib.suppress(OSError):
-                output.partial.rmdir()
-        state = states.load_if_there(place)
-        if state and not state.done:
-            place.unlink(missing_ok=True)
+    for name, fd in fds.items():
+        remove_empty(output.partial / name, fd)
+    if output.shards:
+        with contextlib.suppress(OSError):
+            output.partial.rmdir()
 
 
 def _drop(output: Output, place: Path) -> None:

@@ -1,0 +1,197 @@
+"""Writers that meet: none spoils what another writes, and what each leaves can be gone on with."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+
+from seedbed import initializers, tables
+from seedbed.tables import atomic
+
+INIT = initializers.TruncatedNormal(seed=5)
+SHAPE = (10_007, 33)
+
+
+def in_a_process_of_its_own(call):
+    """Return what a call said there: None, or the text of its exception."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+
+    def run():
+        atomic._writing.clear()  # a fork has this process' notes, but not its locks
+        try:
+            call()
+            there.send(None)
+        except Exception as error:
+            there.send(str(error))
+
+    process = context.Process(target=run)
+    process.start()
+    process.join()
+    return here.recv()
+
+
+@pytest.mark.parametrize("by_finish", [False, True])
+@pytest.mark.parametrize("shards", [None, 3])
+def test_nobody_else_writes_until_the_name_is_given(tmp_path, monkeypatch, shards, by_finish):
+    from seedbed.tables import finishing, stream, writing
+
+    path = tmp_path / ("shards" if shards else "table.npy")
+    said = []
+    publish = finishing.publish
+
+    def second():
+        monkeypatch.setattr(stream, "write_all", None)  # dies when it has begun
+        tables.write(path, INIT, SHAPE, shards=shards, force=True)
+
+    def late(*arguments, **options):
+        said.append(in_a_process_of_its_own(second))
+        publish(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "publish", late)
+        if by_finish:
+            with monkeypatch.context() as unfinished:
+                unfinished.setattr(writing, "try_finish", lambda *_, **__: [])
+                tables.write(path, INIT, SHAPE, shards=shards)
+            tables.finish(path)
+        else:
+            tables.write(path, INIT, SHAPE, shards=shards)
+    assert len(said) == 1
+    assert "another process is writing it" in str(said[0])
+    if shards:
+        assert tables.verify(path).ok
+    else:
+        assert np.array_equal(np.load(path), INIT(SHAPE))
+
+
+def start(path, barrier, results):
+    barrier.wait()
+    try:
+        tables.write(path, INIT, (300, 33))
+        results.put("written")
+    except Exception as error:
+        results.put(f"{type(error).__name__}: {error}")
+
+
+def test_two_starts_at_once(tmp_path):
+    """One of them writes; the other is told so, or that it is there."""
+    INIT((10, 10))
+    context = multiprocessing.get_context("fork")
+    for number in range(30):
+        path = tmp_path / str(number) / "table.npy"
+        path.parent.mkdir()
+        barrier, results = context.Barrier(2), context.Queue()
+        processes = [context.Process(target=start, args=(path, barrier, results)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        said = sorted(results.get() for _ in processes)
+        for process in processes:
+            process.join()
+        assert said[1] == "written"
+        assert "OutputError" in said[0]
+        assert os.listdir(path.parent) == ["table.npy"]
+
+
+def test_a_state_of_a_run_that_starts_is_not_replaced(tmp_path, monkeypatch):
+    """Another run begins between the first look and the lock; it is there to be resumed."""
+    from seedbed.tables import writing as module
+
+    path = tmp_path / "table.npy"
+    real = module._opened
+    other = initializers.RandomNormal(seed=1)
+
+    def late(*arguments):
+        monkeypatch.setattr(module, "_opened", real)
+        tables.write(path, other, SHAPE, part=(1, 2))
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "_opened", late)
+    with pytest.raises(tables.OutputError, match="in 2 parts"):
+        tables.write(path, INIT, SHAPE)
+    tables.write(path, other, SHAPE, part=(2, 2))
+    assert np.array_equal(np.load(path), other(SHAPE))
+
+
+def test_a_refused_part_leaves_the_file_of_another(tmp_path, monkeypatch):
+    """Two parts of different runs: one has saved its state, but written nothing yet."""
+    from seedbed.tables import writing as module
+
+    path = tmp_path / "table.npy"
+    other = initializers.RandomNormal(seed=1)
+    said = []
+
+    def second():
+        monkeypatch.setattr(module, "begin", lambda output, part, **_: blank(output, part))
+        tables.write(path, other, SHAPE, part=(2, 2))
+
+    begin = module.begin
+
+    def blank(output, part):
+        monkeypatch.setattr(module, "begin", begin)  # the look under the lock is a real one
+        return module.State(output.describe(), part, 0, 1)
+
+    def save(self, place, real=module.State.save):
+        real(self, place)
+        if not said:
+            said.append(in_a_process_of_its_own(second))
+
+    monkeypatch.setattr(module.State, "save", save)
+    tables.write(path, INIT, SHAPE, part=(1, 2))
+    assert "of another run" in said[0]
+    tables.write(path, INIT, SHAPE, part=(2, 2))
+    assert np.array_equal(np.load(path), INIT(SHAPE))
+
+
+def test_a_part_starts_again_by_force_whatever_its_state(tmp_path):
+    path, place = tmp_path / "table.npy", tmp_path / "table.npy.part-1-of-2.json"
+    tables.write(path, INIT, SHAPE, part=(1, 2))
+    place.write_text("{")
+    with pytest.raises(tables.OutputError, match=r"damaged; to start again remove .*npy\.part\*"):
+        tables.write(path, INIT, SHAPE, part=(1, 2), resume=True)
+    tables.write(path, INIT, SHAPE, part=(1, 2), force=True)
+    before = place.read_bytes()
+    with pytest.raises(tables.OutputError, match=r"to start again remove .*npy\.part\*"):
+        tables.write(path, INIT, (10_008, 33), part=(1, 2), force=True)
+    assert place.read_bytes() == before
+    tables.write(path, INIT, SHAPE, part=(2, 2))
+    assert np.array_equal(np.load(path), INIT(SHAPE))
+
+
+def test_finish_of_what_is_finished(tmp_path, monkeypatch):
+    from seedbed.tables import writing as module
+
+    path = tmp_path / "table.npy"
+    for number in (1, 2):
+        tables.write(path, INIT, SHAPE, part=(number, 2))
+    assert tables.finish(path) is None
+    path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "try_finish", lambda *_, **__: [])
+        for number in (1, 2):
+            tables.write(path, INIT, SHAPE, part=(number, 2))
+    os.link(tmp_path / "table.npy.part", path)  # killed then
+    assert tables.finish(path) is None
+    assert os.listdir(tmp_path) == ["table.npy"]
+    assert np.array_equal(np.load(path), INIT(SHAPE))
+
+
+@pytest.mark.parametrize("shards", [None, 3])
+def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards):
+    """Killed once the final name was given."""
+    from seedbed.tables import finishing
+
+    path = tmp_path / ("shards" if shards else "table.npy")
+
+    def killed(partial, final, **_):
+        os.rename(partial, final) if shards else os.link(partial, final)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tables.write(path, INIT, SHAPE, shards=shards)
+    assert len(os.listdir(tmp_path)) > 1
+    assert tables.write(path, INIT, SHAPE, shards=shards, resume=True).values == 0
+    assert os.listdir(tmp_path) == [path.name]
