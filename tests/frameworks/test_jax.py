@@ -110,7 +110,8 @@ def test_dtypes_ranks_names_and_errors():
         draw = seedbed.jax.initializer("orthogonal")
         keys = jax.random.split(jax.random.key(1), 3)
         refused(TypeError, "initializer: key must be one", lambda: draw(keys, (3, 3)))
-        refused(TypeError, "initializer: key must be one", lambda: draw(jax.random.key_data(keys), (3, 3)))
+        words = jax.random.key_data(keys)
+        refused(TypeError, "initializer: key must be one", lambda: draw(words, (3, 3)))
         refused(TypeError, "initializer: key must be one", lambda: draw(7, (3, 3)))
         traced = jax.jit(draw, static_argnums=(1, 2)).lower  # traced, and not run
         refused(ValueError, "rank", lambda: traced(keys[0], (3,)))
