@@ -17,12 +17,12 @@ float64 is not contracted: the bits are the same for any number of threads, on a
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .blocks_cpu import BLOCK, SIDE, add_product, add_transposed
 from .compiling import kernel
+from .memory import empty
 from .tiles_cpu import rounded
 
 REVISION = 1  # raise when a function of another file that is called here changes
@@ -31,7 +31,6 @@ TILE = 16  # slabs in a tile of VᵀV and of Q: a tile's operands fit the L2 cac
 PANELS = 8  # panels of M wanted, of 4 slabs to TILE
 SHORT = 8  # blocks of rows whose products are computed in float64
 PARTS = 32  # tasks wanted for VᵀV; few columns are cut into parts of rows
-LINE = 64  # bytes
 FLOPS = 1e7  # worth another thread: some 100 µs
 
 Run = Callable[[Callable[[int, int], object], int, int], None]
@@ -51,14 +50,6 @@ def grain(tasks: int, flops: float) -> int:
 def ceil_div(a: int, b: int) -> int:
     """Return a / b, rounded up."""
     return -(-a // b)
-
-
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array that begins with a cache line, as its blocks then do."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @kernel

@@ -11,8 +11,9 @@ import numpy as np
 
 from . import tiles_cpu
 from .blocks_cpu import SIDE
-from .compact_wy_cpu import Run, ceil_div, empty, grain, run_here, transpose, write_q
+from .compact_wy_cpu import Run, ceil_div, grain, run_here, transpose, write_q
 from .compiling import kernel
+from .memory import empty
 from .samplers import Normal
 
 REVISION = 2  # raise when a function of another file that is called here changes

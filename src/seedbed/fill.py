@@ -26,6 +26,7 @@ from .seeds import Stream
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
+LARGE = 1 << 20  # bytes: from there on an array begins with a cache line
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
 LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
@@ -148,7 +149,7 @@ def fill(
     bounds = None if window is None else check_window(window, shape, owner)
     size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
     if device in (None, "cpu") and (out is None or isinstance(out, np.ndarray)):
-        array = np.empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
+        array = _empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
     else:
         from . import cuda
 
@@ -227,6 +228,15 @@ def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> n
     if not out.flags.writeable:
         raise ValueError(f"{owner}: out must be writable; given a read-only array")
     return out
+
+
+def _empty(size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array to fill; JAX and TensorFlow take over a large one without a copy."""
+    if math.prod(size) * dtype.itemsize < LARGE:
+        return np.empty(size, dtype)
+    from seedbed_kernels import memory
+
+    return memory.empty(size, dtype)
 
 
 def _kind(dtype: np.dtype) -> int:

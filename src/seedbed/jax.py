@@ -15,7 +15,7 @@ import numpy as np
 try:
     import jax
     from jax.core import Tracer
-    from jax.sharding import AxisType, NamedSharding, PartitionSpec
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 except ImportError as error:
     raise ImportError(
         "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
@@ -73,6 +73,10 @@ def array(
         raise ValueError(f"array: init must have a seed where processes are many; given {init!r}")
     if isinstance(getattr(found, "seed", None), SeedGenerator):
         raise ValueError(f"array: init must have an integer seed, for all pieces; given {init!r}")
+    if not isinstance(sharding, Sharding):
+        raise TypeError(f"array: sharding must be a jax.sharding.Sharding; given {sharding!r}")
+    if isinstance(jax.device_put(0), Tracer):
+        raise TypeError("array: must be called outside jit, where initializer may be called")
     size = check_shape(shape, "array")
     kind = _canonical(dtype, "array")
     windows = {
@@ -88,7 +92,8 @@ def array(
         if bounds not in made:
             window = tuple(slice(*ends) for ends in bounds)
             made[bounds] = found(size, kind, window=window) if whole is None else whole[window]
-        pieces.append(jax.device_put(made[bounds], device).block_until_ready())
+        place = SingleDeviceSharding(device, memory_kind=sharding.memory_kind)
+        pieces.append(jax.device_put(made[bounds], place).block_until_ready())
         uses[bounds] -= 1
         if uses[bounds] == 0:
             del made[bounds]
@@ -140,6 +145,8 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
         size, kind = check_shape(shape, "initializer"), _canonical(dtype, "initializer")
         words = _words(key)
         if isinstance(words, Tracer):
+            nothing = (slice(0, 0),) * len(size)
+            _seeded(found, (0, 0))(size, kind, window=nothing)  # errors come here, and not in a run
             result = jax.ShapeDtypeStruct(size, kind)
             made = jax.pure_callback(
                 lambda words: _seeded(found, words)(size, kind),
@@ -150,7 +157,7 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
             return made if out_sharding is None else _placed(made, out_sharding)
         seeded = _seeded(found, words)
         if out_sharding is None:
-            return jax.numpy.asarray(seeded(size, kind))
+            return jax.numpy.asarray(seeded(size, kind), kind)  # without a dtype it would copy
         if isinstance(out_sharding, PartitionSpec):
             out_sharding = NamedSharding(jax.sharding.get_mesh(), out_sharding)
         return array(seeded, size, out_sharding, kind)
@@ -177,10 +184,16 @@ def _plain(index: Window | None, shape: tuple[int, ...]) -> tuple[tuple[int, int
 
 
 def _words(key: Any) -> Any:
-    """Return the words of a key of either style."""
-    if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(key)
-    return key
+    """Return the words of a key of either style, traced wherever JAX traces."""
+    if isinstance(key, (jax.Array, np.ndarray)):
+        if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key):
+            key = jax.random.key_data(key)
+        if key.ndim == 1 and key.size >= 2 and key.dtype == np.uint32:
+            return jax.lax.bitwise_or(jax.numpy.asarray(key), jax.numpy.uint32(0))
+        given = f"words of shape {key.shape} and {key.dtype}"
+    else:
+        given = repr(key)
+    raise TypeError(f"initializer: key must be one key, as jax.random.key gives it; given {given}")
 
 
 def _placed(made: jax.Array, sharding: Any) -> jax.Array:

@@ -3,11 +3,15 @@
 Importing this module registers them under the package ``seedbed``, so that models which use them
 can be saved, loaded, cloned and moved to another backend. They take the arguments of their
 namesakes in `seedbed.initializers`, give the same values, and return the backend's tensors.
+
+`tf_keras`, Keras 2 as a package of its own, has a registry of its own. They are registered there,
+too, if it was imported before this module; if later, call `register_tf_keras`.
 """
 
 import copy
 import functools
 import random
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -20,8 +24,11 @@ except ImportError as error:
         "seedbed.keras needs Keras and a backend: python -m pip install 'seedbed[frameworks]'"
     ) from error
 
+import numpy as np
+
 from . import initializers
-from .fill import Window
+from .dtypes import FLOATING_DTYPES
+from .fill import LARGE, Window
 from .initializers.initializer import RandomInitializer as _RandomInitializer
 from .seeds import SEEDS, SeedGenerator, Stream
 
@@ -93,7 +100,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
                 self._partitioned = _drawn(self)
             parts = zip(offset, partition_shape, strict=True)
             window = tuple(slice(start, start + size) for start, size in parts)
-            return keras.ops.convert_to_tensor(self._partitioned(shape, dtype, window=window))
+            return _tensor(self._partitioned(shape, dtype, window=window), dtype)
         if keras.backend.backend() == "torch":
             from .torch.tensors import write
 
@@ -103,7 +110,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
             import jax
 
             dtype = jax.dtypes.canonicalize_dtype(dtype).name  # of 32 bits, unless 64 are enabled
-        return keras.ops.convert_to_tensor(super().__call__(shape, dtype), dtype)
+        return _tensor(super().__call__(shape, dtype), dtype)
 
 
 class RandomInitializer(_RandomInitializer):
@@ -130,7 +137,7 @@ class RandomInitializer(_RandomInitializer):
             with _concrete():
                 state: Any = keras.ops.convert_to_numpy(seed.next())
             key, draw = state.tolist()
-            return Stream(key % 2**32, draw + 1)
+            return Stream(key if key >= 0 else key % 2**32, draw + 1)  # of 32 bits, those of a word
         if in_stateless_scope():  # a variable to come is read: leave no trace, as Keras' own do not
             return copy.copy(seed).next() if isinstance(seed, SeedGenerator) else Stream(seed)
         return super().stream(whole)
@@ -162,6 +169,25 @@ def _concrete() -> Any:
     return nullcontext()
 
 
+def _tensor(values: np.ndarray, dtype: str) -> Any:
+    """Return new NumPy values as a tensor of the backend: large ones without a copy.
+
+    JAX and, through DLPack, TensorFlow take over memory that begins with a cache line, as that of
+    large arrays does. Nobody else holds it, so variables may be trained in it.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.numpy.asarray(values, dtype)  # without a dtype it would copy
+    if keras.backend.backend() == "tensorflow" and values.nbytes >= LARGE:
+        import tensorflow as tf
+
+        if tf.executing_eagerly() and values.dtype in FLOATING_DTYPES:
+            words = values.view(f"u{values.itemsize}")  # DLPack has no bfloat16
+            return tf.bitcast(tf.experimental.dlpack.from_dlpack(words.__dlpack__()), dtype)
+    return keras.ops.convert_to_tensor(values, dtype)
+
+
 def _sharded(init: Initializer, shape: Sequence[int], dtype: str, layout: Any) -> Any:
     """Return a JAX array under a layout, which Keras gives with an abstract mesh."""
     import jax
@@ -175,24 +201,39 @@ def _sharded(init: Initializer, shape: Sequence[int], dtype: str, layout: Any) -
         drawn = _drawn(init)
     made = array(drawn, shape, jax.sharding.NamedSharding(mesh, layout.spec), dtype)
     within = abstract and layout.mesh.axis_types != mesh.axis_types
-    return _sealed()(made) if within else made
+    return _sealed()(made, layout) if within else made
 
 
 @functools.cache
 def _sealed() -> type:
-    """Return a class of pytrees that turn into the array they hold when they are put together.
+    """Return a class of what stands for an array until Keras has it.
 
     Keras calls initializers within `jax.sharding.explicit_axes`, which copies, to change their
-    sharding, all arrays among the leaves of what they return. Such a tree has no leaves.
+    sharding, all arrays among the leaves of what they return. There this tree has no leaves, and
+    turns into its array when it is put together. To a function of the user's in between it is an
+    array: JAX', Keras' and its own functions and arithmetic take it.
     """
     import jax
 
-    class Sealed:
-        def __init__(self, array: Any) -> None:
-            self.array = array
+    class Sealed(np.lib.mixins.NDArrayOperatorsMixin):
+        def __init__(self, array: Any, layout: Any) -> None:
+            self.array, self.layout = array, layout
+
+        def __jax_array__(self) -> Any:
+            return jax.sharding.reshard(self.array, self.layout)
+
+        def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any) -> Any:
+            return getattr(jax.numpy, ufunc.__name__)(*inputs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__jax_array__(), name)
+
+    def leaves(sealed: Any) -> tuple[Any, Any]:
+        within = jax.sharding.get_abstract_mesh() == sealed.layout.mesh
+        return ((sealed.__jax_array__(),), None) if within else ((), sealed.array)
 
     jax.tree_util.register_pytree_node(
-        Sealed, lambda sealed: ((), sealed.array), lambda array, _: array
+        Sealed, leaves, lambda array, leaves: leaves[0] if leaves else array
     )
     return Sealed
 
@@ -300,3 +341,23 @@ class LecunUniform(
     Initializer, initializers.LecunUniform, RandomInitializer, keras.initializers.LecunUniform
 ):
     """`seedbed.initializers.LecunUniform` in Keras."""
+
+
+def register_tf_keras() -> None:
+    """Register all initializers with `tf_keras`, which has been imported after this module.
+
+    Examples
+    --------
+    >>> import tf_keras  # doctest: +SKIP
+    >>> register_tf_keras()  # doctest: +SKIP
+    >>> tf_keras.initializers.get("seedbed>HeNormal")  # doctest: +SKIP
+    """
+    import tf_keras
+
+    for name, kind in keras.saving.get_custom_objects().items():
+        if name.startswith("seedbed>"):
+            tf_keras.utils.register_keras_serializable(*name.split(">"))(kind)
+
+
+if "tf_keras" in sys.modules:
+    register_tf_keras()

@@ -46,6 +46,13 @@ class SeedGenerator:
             self._draws += 1
             return Stream(self.seed, self._draws)
 
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs for a generator that starts anew."""
         return {"seed": self._initial}

@@ -104,8 +104,81 @@ def test_dtypes_ranks_names_and_errors():
         refused(ValueError, "array: shape must hold", lambda: array(init, (-8,), rows))
         drawn = initializers.RandomNormal(seed=initializers.SeedGenerator(1))
         refused(ValueError, "must have an integer seed", lambda: array(drawn, (8,), rows))
+        refused(TypeError, "array: sharding must be", lambda: array(init, (8,), P("a")))
+        refused(TypeError, "array: sharding must be", lambda: array(init, (8,), None))
+        refused(TypeError, "outside jit", jax.jit(lambda: array(init, (8,), rows)))
+        draw = seedbed.jax.initializer("orthogonal")
+        keys = jax.random.split(jax.random.key(1), 3)
+        refused(TypeError, "initializer: key must be one", lambda: draw(keys, (3, 3)))
+        words = jax.random.key_data(keys)
+        refused(TypeError, "initializer: key must be one", lambda: draw(words, (3, 3)))
+        refused(TypeError, "initializer: key must be one", lambda: draw(7, (3, 3)))
+        traced = jax.jit(draw, static_argnums=(1, 2)).lower  # traced, and not run
+        refused(ValueError, "rank", lambda: traced(keys[0], (3,)))
+        refused(ValueError, "dtype must be one of", lambda: traced(keys[0], (3, 3), jnp.int32))
         refused(ValueError, "must have no seed", lambda: seedbed.jax.initializer(init))
         refused(TypeError, "initializer: init", lambda: seedbed.jax.initializer(len))
+        """)
+    )
+
+
+def test_arrays_in_the_memory_of_the_host():
+    finish(
+        start("""
+        init = initializers.RandomNormal(seed=1)
+        mesh = jax.make_mesh((8,), ("a",))
+        for kind in ("pinned_host", "unpinned_host", "device"):
+            rows = NamedSharding(mesh, P("a"), memory_kind=kind)
+            table = seedbed.jax.array(init, (16, 2), rows)
+            assert table.sharding == rows and table.sharding.memory_kind == kind
+            np.testing.assert_array_equal(table, init((16, 2)))
+        """)
+    )
+
+
+def test_keys_closed_over_are_traced():
+    finish(
+        start("""
+        draw = seedbed.jax.initializer("random_normal")
+        mesh = jax.make_mesh((8,), ("a",))
+        wanted = initializers.RandomNormal(seed=7)((16, 2))
+        for key in (jax.random.PRNGKey(7), np.array([0, 7], np.uint32), jax.random.key(7)):
+            shape = jax.eval_shape(lambda: draw(key, (10**9, 10**4))).shape
+            assert shape == (10**9, 10**4)
+            with jax.set_mesh(mesh):
+                table = jax.jit(lambda: draw(key, (16, 2), out_sharding=P("a")))()
+            assert len({str(shard.index) for shard in table.addressable_shards}) == 8
+            np.testing.assert_array_equal(table, wanted)
+        """)
+    )
+
+
+def test_a_large_array_lies_where_it_was_made_and_may_be_donated():
+    finish(
+        start("""
+        made = []
+        class Noted(initializers.RandomNormal):
+            def __call__(self, *arguments, **others):
+                values = super().__call__(*arguments, **others)
+                made.append(values.ctypes.data)
+                return values
+
+        add = jax.jit(lambda table: table + 1, donate_argnums=0)
+        mesh = jax.make_mesh((8,), ("a",))
+        for dtype in ("float32", "bfloat16"):
+            values = initializers.RandomNormal(seed=1)((4096, 1024), dtype)
+            wanted = np.asarray(jnp.asarray(values) + 1)
+            for spec in (P("a"), P()):
+                made.clear()
+                table = seedbed.jax.array(
+                    Noted(seed=1), (4096, 1024), NamedSharding(mesh, spec), dtype)
+                at = {shard.data.unsafe_buffer_pointer() for shard in table.addressable_shards}
+                assert at == set(made)
+                np.testing.assert_array_equal(add(table), wanted)
+            made.clear()
+            table = seedbed.jax.initializer(Noted())(jax.random.key(1), (4096, 1024), dtype)
+            assert table.unsafe_buffer_pointer() == made[-1]
+            np.testing.assert_array_equal(add(table), wanted)
         """)
     )
 

@@ -110,6 +110,22 @@ def test_jax_variables_are_born_sharded():
     dense = keras.layers.Dense(8, kernel_initializer=without_layout)
     dense.build((None, 6))
     assert (np.asarray(dense.kernel.value) == initializers.GlorotUniform(7)((6, 8))).all()
+
+    whole = initializers.GlorotUniform(7)((6, 8))
+    for function in (
+        lambda x: 0.5 * x,
+        lambda x: np.float32(2) * -x,
+        lambda x: x.astype("bfloat16"),
+        lambda x: jax.numpy.clip(x, -0.1, 0.1),
+        lambda x: keras.ops.clip(x, -0.1, 0.1),
+    ):
+        def of_the_user(shape, dtype=None, layout=None):
+            return function(sk.GlorotUniform(seed=7)(shape, dtype=dtype, layout=layout))
+        dense = keras.layers.Dense(8, kernel_initializer=of_the_user)
+        dense.build((None, 6))
+        assert len({str(s.index) for s in dense.kernel.value.addressable_shards}) == 4
+        found, wanted = np.asarray(dense.kernel.value), function(jax.numpy.asarray(whole))
+        np.testing.assert_array_equal(found, np.asarray(wanted))
     """
     run(
         "jax",
@@ -212,11 +228,114 @@ def test_partitioned_tensorflow_variables_equal_whole_ones():
     assert "equal" in run("tensorflow", "-c", textwrap.dedent(code))
 
 
+def test_tf_keras_knows_the_initializers():
+    code = """
+    import sys, tempfile
+    import seedbed.keras as sk
+    assert "tf_keras" not in sys.modules
+    import tf_keras
+    sk.register_tf_keras()
+
+    layers = tf_keras.layers
+    generator = sk.SeedGenerator(5)
+    model = tf_keras.Sequential([
+        layers.Input((4, 3)),
+        layers.Bidirectional(layers.GRU(2, kernel_initializer=sk.RandomNormal(seed=3))),
+        layers.Dense(4, kernel_initializer=sk.HeNormal(seed=generator)),
+        layers.Dense(4, kernel_initializer="seedbed>HeNormal", bias_initializer=sk.Constant(0.5)),
+    ])
+    assert type(model.layers[0].backward_layer.cell.kernel_initializer) is sk.RandomNormal
+    found = [tf_keras.models.clone_model(model)]
+    for name in ("model.keras", "model"):
+        path = tempfile.mkdtemp() + "/" + name
+        model.save(path)
+        found.append(tf_keras.models.load_model(path))
+    for other in found:
+        gru, dense, last = other.layers
+        assert type(gru.forward_layer.cell.kernel_initializer) is sk.RandomNormal
+        assert gru.forward_layer.cell.kernel_initializer.seed == 3
+        assert type(dense.kernel_initializer.seed) is sk.SeedGenerator
+        assert dense.kernel_initializer.seed.seed == 5
+        assert type(last.kernel_initializer) is sk.HeNormal
+        assert type(last.bias_initializer) is sk.Constant
+    """
+    run("tensorflow", "-c", textwrap.dedent(code))
+
+
+def test_tf_keras_imported_first_knows_the_initializers():
+    code = """
+    import tf_keras
+    import seedbed.keras as sk
+    assert type(tf_keras.initializers.get("seedbed>HeNormal")) is sk.HeNormal
+    assert tf_keras.utils.get_registered_object("seedbed>SeedGenerator") is sk.SeedGenerator
+    """
+    run("tensorflow", "-c", textwrap.dedent(code))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_large_tables_lie_where_they_were_made(backend):
+    code = """
+    import keras, numpy as np
+    import seedbed.keras as sk
+    from seedbed import initializers
+
+    made, call = [], initializers.TruncatedNormal.__call__
+    def noted(self, *arguments, **others):
+        values = call(self, *arguments, **others)
+        made.append(values.ctypes.data)
+        return values
+    initializers.TruncatedNormal.__call__ = noted
+
+    def address(tensor):
+        if keras.backend.backend() == "jax":
+            return tensor.unsafe_buffer_pointer()
+        return np.from_dlpack(keras.src.backend.tensorflow.core.tf.bitcast(
+            tensor, f"uint{8 * tensor.dtype.size}")).ctypes.data
+
+    for dtype in ("float32", "bfloat16", "float16"):
+        init = sk.TruncatedNormal(seed=7)
+        plain = initializers.TruncatedNormal(seed=7)
+        tensor = init((2048, 1024), dtype)
+        assert address(tensor) == made[-1], dtype
+        layer = keras.layers.Embedding(2048, 1024, embeddings_initializer=init, dtype=dtype)
+        layer.build((None,))
+        variable = keras.Variable(tensor)
+        variable.assign_add(keras.ops.ones(tensor.shape, dtype))  # trained
+        values = plain((2048, 1024), dtype)
+        for found in (tensor, layer.embeddings):
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), values, strict=True)
+        del tensor
+        variable.assign_add(keras.ops.ones(variable.shape, dtype))
+        assert (keras.ops.convert_to_numpy(variable) > 1).all()
+        for _ in range(3):  # in memory that others may have been given since
+            np.full((2048, 1024), 7.0, values.dtype)
+        found = keras.ops.convert_to_numpy(layer.embeddings)
+        np.testing.assert_array_equal(found, values, strict=True)
+    """
+    run(backend, "-c", textwrap.dedent(code))
+
+
+def test_keras_generators_have_seeds_of_as_many_bits_as_the_backend():
+    code = """
+    import keras
+    import seedbed.keras as sk
+    from seedbed import initializers
+    for seed in (7, 2**31, 2**32 + 7, 2**40 + 9, 2**63 - 1):
+        found = sk.HeNormal(keras.random.SeedGenerator(seed))((3, 2)).numpy()
+        wanted = initializers.HeNormal(initializers.SeedGenerator(seed))((3, 2))
+        assert (found == wanted).all(), seed
+    """
+    run("tensorflow", "-c", textwrap.dedent(code))
+
+
 @pytest.mark.parametrize(("section", "backend"), [("Keras", "jax"), ("TensorFlow", "tensorflow")])
 def test_examples(section, backend, tmp_path):
-    text = (ROOT / "docs/frameworks.md").read_text().split(f"\n## {section}\n")[1]
-    code = text.split("```python\n")[1].split("```")[0]
-    run(backend, "-c", f"import os\nos.chdir({str(tmp_path)!r})\n{code}")
+    text = (ROOT / "docs/frameworks.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    examples = text.split("```python\n")[1:]
+    assert len(examples) == {"Keras": 2, "TensorFlow": 1}[section]
+    for example in examples:
+        code = f"import os\nos.chdir({str(tmp_path)!r})\n{example.split('```')[0]}"
+        run(backend, "-c", code, XLA_FLAGS="--xla_force_host_platform_device_count=4")
 
 
 def test_without_keras_an_error_says_what_to_install():

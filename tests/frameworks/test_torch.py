@@ -83,6 +83,17 @@ def test_views_get_the_values_and_nothing_else_changes(view, dtype):
     assert (base == 9).all()
 
 
+def test_an_empty_tensor_is_a_draw_as_in_numpy():
+    for fill in (seeded.normal_, seeded.orthogonal_, partial(seeded.sparse_, sparsity=0.5)):
+        generator = initializers.SeedGenerator(7)
+        fill(torch.empty(0, 3), seed=generator)
+        fill(torch.empty(3, 0), seed=generator)
+        assert generator.next().draw == 3
+    generator = initializers.SeedGenerator(7)
+    seeded.orthogonal_(torch.empty(3, 0, 2), seed=generator)
+    assert generator.next().draw == 2
+
+
 def test_scalars_empty_tensors_and_channels_last():
     assert seeded.constant_(torch.empty(()), 0.5) == 0.5
     assert seeded.normal_(torch.empty(0, 3), seed=1).shape == (0, 3)
@@ -222,6 +233,9 @@ def test_distributions_are_those_of_torch(name, arguments, shape):
         (0.1, 0.7, -0.3, 0.9),
         (0.0, 1.0, 0.7, 100.0),
         (1e3, 0.01, 999.99, 1e3),
+        (0.0, 1.0, 0.5, 0.51),
+        (0.0, 1.0, 6.0, 9.0),
+        (np.float32(0.0), np.float32(0.5), np.float32(-1.0), np.int64(1)),
     ],
 )
 def test_truncated_values_lie_between_the_bounds(mean, std, a, b, dtype):
@@ -229,6 +243,15 @@ def test_truncated_values_lie_between_the_bounds(mean, std, a, b, dtype):
     if dtype != torch.bfloat16 or mean < 1e3:  # where 999.99 is no number and 1000 is
         assert values.min() >= a
     assert values.max() <= b
+
+
+def test_bounds_may_be_scalars_of_numpy():
+    init = initializers.TruncatedNormal(lower=np.float32(-1), upper=np.int64(1), seed=7)
+    assert init.get_config()["lower"] == -1
+    assert type(init.get_config()["lower"]) is float
+    assert (init((9,)) == initializers.TruncatedNormal(lower=-1.0, upper=1, seed=7)((9,))).all()
+    values = seeded.trunc_normal_(torch.empty(9), std=np.float32(0.5), seed=7)
+    assert (values == seeded.trunc_normal_(torch.empty(9), std=0.5, seed=7)).all()
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (30, 20), (12, 5, 3, 2), (40, 2, 3)])
@@ -341,6 +364,10 @@ def test_tied_weights_go_by_their_first_name(names):
     [
         ({"0.*": "zeros"}, ValueError, "unmatched: 1.bias, 1.weight, 2.0.bias, 2.0.weight"),
         ({"*": initializers.RandomNormal(seed=3)}, ValueError, "must have no seed"),
+        ({"*": partial(seeded.normal_, seed=3)}, ValueError, "must have no seed"),
+        ({"*": torch.nn.init.normal_}, ValueError, "must take seed="),
+        ({"*": partial(torch.nn.init.normal_, std=0.1)}, ValueError, "must take seed="),
+        ({"*": torch.Tensor.normal_}, ValueError, "must take seed="),
         ({"*": 3}, TypeError, "a rule must be"),
         ({"*": initializers.RandomNormal}, TypeError, "a rule must be"),
         ({3: "zeros"}, TypeError, "a pattern must be"),
@@ -354,6 +381,36 @@ def test_bad_rules_are_refused_before_any_work(rules, error, message):
         seeded.init_module_(module, rules, seed=7)
     for one, other in zip(module.parameters(), before, strict=True):
         assert (one == other).all()
+
+
+def test_functions_get_a_seed_if_they_take_one():
+    rules = {
+        "0.weight": lambda weight, **others: seeded.normal_(weight, **others),
+        "0.bias": partial(seeded.normal_, std=0.1, seed=None),
+        "1.weight": torch.Tensor.zero_,
+        "*": torch.nn.init.ones_,
+    }
+    values = dict(seeded.init_module_(model(), rules, seed=7).named_parameters())
+    assert (
+        values["0.weight"] == seeded.normal_(torch.empty(5, 6), seed=derive(7, "0.weight"))
+    ).all()
+    assert (
+        values["0.bias"] == seeded.normal_(torch.empty(5), std=0.1, seed=derive(7, "0.bias"))
+    ).all()
+    assert (values["1.weight"] == 0).all()
+    assert (values["1.bias"] == 1).all()
+
+
+def test_a_lazy_parameter_is_refused_by_name_before_any_work():
+    lazy = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LazyLinear(2))
+    before = lazy[0].weight.clone()
+    with pytest.raises(ValueError, match=r"init_module_: 1.bias: tensor must have a shape"):
+        seeded.init_module_(lazy, {"*": "zeros"}, seed=7)
+    assert (lazy[0].weight == before).all()
+    with pytest.raises(ValueError, match=r"fill_: tensor must have a shape"):
+        seeded.fill_(lazy[1].weight, "zeros")
+    lazy(torch.ones(1, 3))
+    seeded.init_module_(lazy, {"*": "zeros"}, seed=7)
 
 
 def test_an_error_names_the_parameter():

@@ -64,6 +64,12 @@ def fills(empty):
         yield getattr(seeded, name)(empty((ROWS, COLUMNS), torch.float32), **arguments)
     yield seeded.orthogonal_(empty(CONVOLUTION, torch.float32), seed=11)
     yield seeded.dirac_(empty(CONVOLUTION, torch.float32), groups=2)
+    generator = initializers.SeedGenerator(12)  # moves on where a process holds nothing, too
+    for shape in ((2, COLUMNS), (1, 5, 2), (ROWS, 2)):
+        yield seeded.xavier_normal_(empty(shape, torch.float32), seed=generator)
+        yield seeded.orthogonal_(empty(shape, torch.float32), seed=generator)
+        if len(shape) == 2:
+            yield seeded.sparse_(empty(shape, torch.float32), 0.3, seed=generator)
 
 
 def placements(world: int):

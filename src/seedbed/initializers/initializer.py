@@ -165,9 +165,14 @@ def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
     }
 
 
+def as_number(value: Any) -> Any:
+    """Return a scalar of NumPy's as Python's own number, and anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
 def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> Any:
     """Return a number that is finite and not below `least`, as Python's own type."""
-    number = value.item() if getattr(value, "ndim", None) == 0 else value
+    number = as_number(value)
     if isinstance(number, bool) or not isinstance(number, (int, float)):
         raise TypeError(f"{type(owner).__name__}: {name} must be a number; given {value!r}")
     if not max(least, -sys.float_info.max) <= number <= sys.float_info.max:

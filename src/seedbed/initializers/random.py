@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import fill
-from .initializer import RandomInitializer, finite
+from .initializer import RandomInitializer, as_number, finite
 
 
 class RandomNormal(RandomInitializer):
@@ -82,8 +82,8 @@ class TruncatedNormal(RandomInitializer):
     ) -> None:
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
-        self.lower, self.upper = lower, upper
-        fill.check_truncation(lower, upper, type(self).__name__)
+        self.lower, self.upper = as_number(lower), as_number(upper)
+        fill.check_truncation(self.lower, self.upper, type(self).__name__)
         super().__init__(seed)
 
     def source(self, shape: tuple[int, ...]) -> fill.Source:

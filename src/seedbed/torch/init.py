@@ -13,6 +13,7 @@ import torch
 
 from .. import fill, initializers
 from ..initializers import Initializer
+from ..initializers.initializer import as_number
 from ..seeds import SeedGenerator, check_seed, derive
 from .tensors import Filled, is_sharded, write
 
@@ -88,9 +89,7 @@ def trunc_normal_(
     b: float = 2.0,
     seed: Seed = None,
 ) -> Filled:
-    """Fill with normal values, each redrawn until it lies in [a, b].
-
-    The bounds must keep at least 5 % of the normal distribution.
+    """Fill with values of a normal distribution restricted to [a, b].
 
     Examples
     --------
@@ -99,10 +98,11 @@ def trunc_normal_(
     (True, True)
     """
     owner = "trunc_normal_"
-    numbers = (mean, std, a, b)
-    if not all(isinstance(x, (int, float)) for x in numbers) or not (a < b and std > 0):
+    mean, std, a, b = (as_number(x) for x in (mean, std, a, b))
+    if not all(isinstance(x, (int, float)) for x in (mean, std, a, b)) or not (a < b and std > 0):
         raise ValueError(
-            f"{owner}: a must be below b, and std positive; given a={a!r}, b={b!r}, std={std!r}"
+            f"{owner}: mean, std, a and b must be numbers, a must be below b, and std positive; "
+            f"given mean={mean!r}, std={std!r}, a={a!r}, b={b!r}"
         )
     lower, upper = (a - mean) / std, (b - mean) / std
     for _ in range(8):  # rounding must not lead outside
@@ -345,7 +345,7 @@ class _Matrix(_Computed):
         rows, *rest = window
         flat = (shape[0], math.prod(shape[1:]))
         part = self.matrix(flat, dtype, window=(rows, slice(None)))
-        return part.reshape(-1, *shape[1:])[:, *rest]
+        return part.reshape(len(part), *shape[1:])[:, *rest]
 
 
 class _Sparse(_Computed):

@@ -1,6 +1,7 @@
 """A whole model from a table of name patterns and one seed."""
 
 import fnmatch
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from .tensors import check_storage, write
 Module = TypeVar("Module", bound=torch.nn.Module)
 Rule = Initializer | str | Callable[..., Any]
 Rules = Mapping[str | re.Pattern[str], Rule] | Iterable[tuple[str | re.Pattern[str], Rule]]
+Filler = Callable[[torch.Tensor, int], Any]
 
 # Names that wrappers put between a module and what it wraps: compile, checkpointing.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module")
@@ -39,7 +41,8 @@ def init_module_(module: Module, rules: Rules, seed: int, *, default: Rule | Non
         string, in which ``*`` matches any text with dots, too, and ``?`` and ``[ab]`` as in a
         shell, or a compiled regular expression; it must match the full name. What fills is an
         initializer without a seed, its name, or a function such as `kaiming_normal_`, or a
-        `functools.partial` of it, which gets the tensor and, if it takes one, ``seed=``.
+        `functools.partial` of it, which gets the tensor and, if it takes one, ``seed=``; without a
+        seed it must not draw random numbers.
     seed : int
         Master seed, in [0, 2**64).
     default : optional
@@ -53,8 +56,8 @@ def init_module_(module: Module, rules: Rules, seed: int, *, default: Rule | Non
     Raises
     ------
     ValueError
-        If a parameter matches no pattern or is on ``meta``, or a rule has a seed of its own; before
-        any work.
+        If a parameter matches no pattern, is on ``meta`` or lazy and without a shape, or a rule has
+        a seed of its own or is a function of a generator; before any work.
     TypeError
         If a rule is of another kind.
 
@@ -98,7 +101,8 @@ def init_module_(module: Module, rules: Rules, seed: int, *, default: Rule | Non
         )
     for name, parameter, rule in chosen:
         try:
-            _apply(rule, parameter, derive(master, name))
+            with torch.no_grad():
+                rule(parameter, derive(master, name))
         except (TypeError, ValueError) as error:
             error.add_note(f"{owner}: parameter {name} of shape {tuple(parameter.shape)}")
             raise
@@ -141,26 +145,41 @@ def _matcher(pattern: Any) -> Callable[[str], Any]:
     )
 
 
-def _checked(rule: Any) -> Initializer | Callable[..., Any]:
-    """Return a rule as an initializer or a function."""
+def _checked(rule: Any) -> Filler:
+    """Return a rule as a function of a parameter and its seed."""
     found = initializers.get(rule) if isinstance(rule, str) else rule
-    if isinstance(found, RandomInitializer):
-        if has_seed(found):
-            raise ValueError(
-                f"init_module_: a rule's initializer must have no seed, for it follows from the "
-                f"parameter's name; given {rule!r}"
-            )
-    elif not isinstance(found, Initializer) and (isinstance(found, type) or not callable(found)):
+    if isinstance(found, Initializer):
+        if isinstance(found, RandomInitializer) and has_seed(found):
+            raise _own_seed(rule)
+        return lambda parameter, seed: write(parameter, with_seed(found, seed))
+    if isinstance(found, type) or not callable(found):
         raise TypeError(
             f"init_module_: a rule must be an initializer, its name or a function; given {rule!r}"
         )
-    return found
+    if _takes_seed(found):
+        return lambda parameter, seed: found(parameter, seed=seed)
+    return lambda parameter, seed: found(parameter)
 
 
-def _apply(rule: Initializer | Callable[..., Any], parameter: torch.Tensor, seed: int) -> None:
-    if isinstance(rule, Initializer):
-        write(parameter, with_seed(rule, seed))
-    elif "seed" in inspect.signature(rule).parameters:
-        rule(parameter, seed=seed)
-    else:
-        rule(parameter)
+def _takes_seed(rule: Callable[..., Any]) -> bool:
+    """Return whether a function takes a seed; one that takes a generator instead is refused."""
+    if isinstance(rule, functools.partial) and rule.keywords.get("seed") is not None:
+        raise _own_seed(rule)
+    try:
+        parameters = inspect.signature(rule).parameters
+        names, others = set(parameters), {parameter.kind for parameter in parameters.values()}
+    except ValueError:  # built in, as torch.Tensor.zero_: its description begins with its arguments
+        names, others = set(re.findall(r"\w+", (rule.__doc__ or "").partition("->")[0])), set()
+    if "generator" in names and "seed" not in names:
+        raise ValueError(
+            "init_module_: a rule's function must take seed=, as those of seedbed.torch do, and "
+            f"not generator=, which would not follow from the parameter's name; given {rule!r}"
+        )
+    return "seed" in names or inspect.Parameter.VAR_KEYWORD in others
+
+
+def _own_seed(rule: Any) -> ValueError:
+    return ValueError(
+        "init_module_: a rule must have no seed, for it follows from the parameter's name; "
+        f"given {rule!r}"
+    )

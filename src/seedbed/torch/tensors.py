@@ -75,12 +75,14 @@ def write(tensor: Filled, init: Initializer, owner: str = "fill_") -> Filled:
     if tensor.is_meta:
         return tensor
     local, window = piece(tensor, owner)
-    if local.numel() > 0:
+    dtype = as_dtype(local.dtype, owner)
+    if local.numel() == 0:  # a generator moves on here as in the other processes
+        init(tuple(tensor.shape), dtype, window=window)
+    else:
         on_gpu = local.is_cuda and torch.version.cuda is not None
         direct = local.is_contiguous() and (on_gpu or local.device.type == "cpu")
         device = local.device if on_gpu else torch.device("cpu")
         made = local if direct else torch.empty(local.shape, dtype=local.dtype, device=device)
-        dtype = as_dtype(local.dtype, owner)
         out = made.detach() if on_gpu else _numpy(made, dtype)
         init(tuple(tensor.shape), dtype, window=window, out=out)
         if direct:
@@ -113,7 +115,7 @@ def piece(tensor: torch.Tensor, owner: str) -> tuple[torch.Tensor, Window | None
     mesh, placements = tensor.device_mesh, tensor.placements
     local = tensor.to_local()
     if local.numel() == 0:  # fewer rows than processes, or a process outside the mesh
-        return local, None
+        return local, (slice(0, 0),) * tensor.ndim
     if any(placement.is_partial() for placement in placements) or not _in_one_run(mesh, placements):
         raise ValueError(
             f"{owner}: a DTensor's placements must be replicas and shards in one run; "
@@ -141,7 +143,12 @@ def _in_one_run(mesh: Any, placements: Any) -> bool:
 
 
 def check_storage(tensor: torch.Tensor, owner: str) -> None:
-    """Check that a tensor has storage."""
+    """Check that a tensor has a shape and storage."""
+    if torch.nn.parameter.is_lazy(tensor):
+        raise ValueError(
+            f"{owner}: tensor must have a shape; given an {type(tensor).__name__}: call the module "
+            "once before"
+        )
     if tensor.is_meta:
         raise ValueError(
             f"{owner}: tensor must have storage; given one on meta: call to_empty first"
