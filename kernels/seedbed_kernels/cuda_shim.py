@@ -11,3 +11,12 @@ from typing import Any
 from numba import cuda as numba_cuda
 
 cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
+
+
+def device_of(pointer: int) -> int | None:
+    """Return the number of the GPU whose memory is at an address; None if it is at none's."""
+    from cuda.bindings import driver
+
+    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    error, number = driver.cuPointerGetAttribute(attribute, pointer)
+    return None if error or number < 0 else number

@@ -25,7 +25,7 @@ from .samplers import REJECTING
 LANES = 32  # of a tile, and threads of a warp
 WARPS = 8  # most in a block
 BLOCKS = 16  # most for each multiprocessor
-AXES = 3  # outer axes of a window that a launch can take
+AXES = 6  # outer axes of a window that a launch can take
 ROWS = 2**31  # likewise
 ALL_LANES = 0xFFFFFFFF
 WAITING = 2 * LANES  # places in a warp's queue: fewer than 32 wait before a tile adds up to 32
@@ -53,8 +53,11 @@ def row_offset(row, lengths, strides):
     """Return how many elements of the full table lie between a row of a window and its first."""
     offset = np.int64(0)
     for axis in range(len(lengths) - 1, -1, -1):
-        offset += np.int64(np.uint32(row % lengths[axis])) * strides[axis]
-        row = np.uint32(row // lengths[axis])
+        if row == 0:  # so are the places on all axes left
+            break
+        outer = np.uint32(row // lengths[axis])
+        offset += np.int64(np.uint32(row - outer * lengths[axis])) * strides[axis]
+        row = outer
     return offset
 
 

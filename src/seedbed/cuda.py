@@ -7,11 +7,12 @@ Orthogonal where CuPy is not installed; where it is, its products are made on th
 memory for the whole matrix some four times, and equal the CPU's within rounding.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from . import dlpack
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
+_FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
 # What the kernels see: they know neither 16-bit format.
 _RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
 _LEGACY_STREAM, _PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
@@ -42,12 +44,13 @@ def cuda(owner: str) -> Any:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
     from seedbed_kernels.cuda_shim import cuda
 
+    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
     error = cuda.cuda_error()
-    if error is not None:
-        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(str(error).split())}")
-    if len(cuda.gpus) == 0:
+    if error is not None and "NO_DEVICE" not in error:
+        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
+    if error is not None or len(cuda.gpus) == 0:
         raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
-    if not cuda.is_available():
+    if not ready:
         raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
     return cuda
 
@@ -97,8 +100,7 @@ class DeviceArray:
         cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0, owner: str = ""
     ) -> Self:
         """Return a new array whose values are not set."""
-        gpu = cuda(owner)
-        with gpu.gpus[device]:
+        with _on(cuda(owner), device) as gpu:
             data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
         return cls(data, shape, dtype, device, stream)
 
@@ -160,7 +162,7 @@ class DeviceArray:
             return
         host = np.empty(self.shape, self.dtype)
         host[...] = values
-        with _numba().gpus[self.device]:
+        with _on(_numba(), self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
 
@@ -180,9 +182,21 @@ class DeviceArray:
         Parameters
         ----------
         out : numpy.ndarray, optional
-            C-contiguous, with as many bytes; otherwise a new array.
+            C-contiguous and writable, with as many bytes; otherwise a new array.
+
+        Raises
+        ------
+        ValueError
+            If `out` is not such an array.
         """
         host = np.empty(self.shape, self.dtype) if out is None else out
+        fits = host.flags.c_contiguous and host.flags.writeable and host.nbytes == self.nbytes
+        if not fits:
+            raise ValueError(
+                f"copy_to_host: out must be C-contiguous and writable, with {self.nbytes:,} bytes; "
+                f"given strides {host.strides}, {'writable' * host.flags.writeable or 'read-only'}, "
+                f"with {host.nbytes:,} bytes"
+            )
         self.send_to_host(host)
         self.synchronize()
         return host
@@ -190,13 +204,12 @@ class DeviceArray:
     def send_to_host(self, out: np.ndarray) -> None:
         """Queue a copy to the host; it takes part in the background if `out` is pinned."""
         if self.size:
-            with _numba().gpus[self.device]:
+            with _on(_numba(), self.device):
                 self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        gpu = _numba()
-        with gpu.gpus[self.device]:
+        with _on(_numba(), self.device) as gpu:
             (self.stream or gpu.default_stream()).synchronize()
 
     def settle(self) -> None:
@@ -212,7 +225,7 @@ class DeviceArray:
             return
         bits = np.dtype(f"u{min(self.itemsize, 8)}")
         words = np.array([value], self.dtype).view(bits)
-        with _numba().gpus[self.device]:
+        with _on(_numba(), self.device):
             fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
 
     def fill_random(
@@ -231,7 +244,7 @@ class DeviceArray:
             return
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat = self._data.view(bits)
-        with _numba().gpus[self.device]:
+        with _on(_numba(), self.device):
             fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
 
     def fill_haar(
@@ -259,8 +272,12 @@ class DeviceArray:
         from seedbed_kernels import haar_cuda
 
         cupy = importlib.import_module("cupy")
-        gpu, bits = _numba(), np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
-        with gpu.gpus[self.device], cupy.cuda.Device(self.device), haar_cuda.on_stream(self.stream):
+        bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
+        with (
+            _on(_numba(), self.device),
+            cupy.cuda.Device(self.device),
+            haar_cuda.on_stream(self.stream),
+        ):
             array = cupy.asarray(self._data.view(bits))
             matrix = array.reshape(size) if rows is None else cupy.empty(size, bits)
             if shape[0] >= shape[1]:
@@ -310,8 +327,7 @@ class DeviceArray:
         """Let work queued on another stream from now on wait for what is queued on this one."""
         if stream == (int(self.stream) if self.stream else _LEGACY_STREAM):
             return
-        gpu = _numba()
-        with gpu.gpus[self.device]:
+        with _on(_numba(), self.device) as gpu:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(_stream(gpu, stream))
@@ -321,6 +337,21 @@ def _numba() -> Any:
     from seedbed_kernels.cuda_shim import cuda
 
     return cuda
+
+
+@contextlib.contextmanager
+def _on(gpu: Any, device: int) -> Iterator[Any]:
+    """Work on a GPU: what fails there is a `MemoryError` or an `OSError`."""
+    try:
+        with gpu.gpus[device]:
+            yield gpu
+    except Exception as error:
+        failure = _FAILURE.search(str(error))
+        if failure is None:
+            raise
+        if failure[0] == "CUDA_ERROR_OUT_OF_MEMORY":
+            raise MemoryError(f"cuda:{device} has not enough free memory") from error
+        raise OSError(f"cuda:{device} failed: {failure[0]}") from error
 
 
 class Staging:
@@ -339,8 +370,7 @@ class Staging:
 
     def __init__(self, nbytes: int, device: str, owner: str) -> None:
         self._device = device_number(device, owner)
-        gpu = cuda(owner)
-        with gpu.gpus[self._device]:
+        with _on(cuda(owner), self._device) as gpu:
             stream = gpu.stream()
             self._host = gpu.pinned_array(nbytes, np.uint8)
         shape, dtype = (nbytes,), np.dtype(np.uint8)
@@ -403,7 +433,7 @@ def adopt(out: Any, owner: str) -> DeviceArray:
     handle = interface.get("stream") if interface else None
     if kind is None:
         assert interface is not None
-        capsule, tensor = None, _described(interface, gpu.get_current_device().id)
+        capsule, tensor = None, _described(interface, _where(interface, gpu, owner))
     else:
         capsule = _capsule(out, _LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
         tensor = dlpack.read(capsule)
@@ -412,7 +442,7 @@ def adopt(out: Any, owner: str) -> DeviceArray:
     if not _contiguous(tensor):
         raise ValueError(f"{owner}: out must be C-contiguous; given strides {tensor.strides}")
     number = tensor.device[1]
-    with gpu.gpus[number]:
+    with _on(gpu, number):
         nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
         data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
         stream = 0 if handle is None else _stream(gpu, handle)
@@ -451,6 +481,22 @@ def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
     pointer, read_only = interface["data"]
     shape = tuple(interface["shape"])
     return dlpack.Tensor(pointer, shape, strides, dtype, (dlpack.CUDA, device), read_only)
+
+
+def _where(interface: dict[str, Any], gpu: Any, owner: str) -> int:
+    """Return the number of the GPU an array is on; of one without memory, of the current one."""
+    from seedbed_kernels.cuda_shim import device_of
+
+    pointer = interface["data"][0]
+    if not pointer:
+        return gpu.get_current_device().id
+    number = device_of(pointer)
+    if number is None:
+        raise ValueError(
+            f"{owner}: out must be in the memory of a GPU; given an address unknown to CUDA: "
+            f"{pointer:#x}"
+        )
+    return number
 
 
 def _contiguous(tensor: dlpack.Tensor) -> bool:

@@ -12,6 +12,8 @@ from seedbed_kernels import STREAM_VERSION
 from . import parallel
 from .tables.origin import version
 
+_NO_DEVICE = 100  # the driver's word for that it finds no GPU
+
 
 def describe() -> dict[str, str]:
     """Return versions, threads, instruction set, cache folder and CUDA state, by name."""
@@ -59,7 +61,8 @@ def _cuda() -> str:
         except OSError:
             continue
         count = ctypes.c_int(0)
-        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-            return "driver, but it does not start"
+        error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+        if error not in (0, _NO_DEVICE):
+            return f"driver, but it does not start: CUDA error {error}"
         return f"{count.value} device(s)"
     return "no driver"

@@ -9,6 +9,7 @@ import pytest
 
 from seedbed import cuda as device_layer
 from seedbed import dlpack
+from seedbed_kernels import cuda_shim
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -25,6 +26,7 @@ def two_gpus(monkeypatch):
         external_stream=lambda handle: f"stream {handle}",
     )
     monkeypatch.setattr(device_layer, "cuda", lambda owner: gpu)
+    monkeypatch.setattr(cuda_shim, "device_of", {4096: 1, 8192: 0}.get)
 
 
 class Foreign:
@@ -75,19 +77,22 @@ def test_stream_of_the_caller(handle, stream):
     assert out.asked[-1] == -1  # the stream is the producer's own: no waiting
 
 
-def test_interface_alone():
-    out = types.SimpleNamespace(
-        __cuda_array_interface__={
-            "version": 2,
-            "shape": (5, 6),
-            "typestr": "<f8",
-            "data": (4096, False),
-            "strides": (48, 8),
-        }
-    )
-    array = device_layer.adopt(out, "test")
-    assert (array.pointer, array.shape, array.dtype) == (4096, (5, 6), np.dtype(np.float64))
-    assert (array.device, array.settled) == (0, False)
+def described(address, shape=(5, 6), strides=(48, 8)):
+    """Return an array that does not say on which GPU it is."""
+    interface = {"shape": shape, "typestr": "<f8", "data": (address, False), "strides": strides}
+    return types.SimpleNamespace(__cuda_array_interface__={"version": 2, **interface})
+
+
+@pytest.mark.parametrize(("address", "device"), [(4096, 1), (8192, 0)])
+def test_interface_alone(address, device):
+    """The driver tells on which GPU an address is."""
+    array = device_layer.adopt(described(address), "test")
+    assert (array.pointer, array.shape, array.dtype) == (address, (5, 6), np.dtype(np.float64))
+    assert (array.device, array.settled) == (device, False)
+
+
+def test_an_array_without_memory_is_on_the_current_gpu():
+    assert device_layer.adopt(described(0, (0, 6)), "test").device == 0
 
 
 @pytest.mark.parametrize(
@@ -95,17 +100,11 @@ def test_interface_alone():
     [
         (Foreign(version=3, read_only=True), ValueError, "out must be writable"),
         (
-            types.SimpleNamespace(
-                __cuda_array_interface__={
-                    "shape": (5, 6),
-                    "typestr": "<f8",
-                    "data": (4096, False),
-                    "strides": (8, 40),
-                }
-            ),
+            described(4096, strides=(8, 40)),
             ValueError,
             r"out must be C-contiguous; given strides \(1, 5\)",
         ),
+        (described(77), ValueError, "out must be in the memory of a GPU; given an address .* 0x4d"),
         ([1.0], TypeError, "out must be a NumPy array, or an array on a GPU .* given list"),
     ],
 )
@@ -140,3 +139,44 @@ def test_interface_of_an_array_made_here():
     short = device_layer.DeviceArray(memory, (4, 3), BFLOAT16, 0)
     assert not hasattr(short, "__cuda_array_interface__")
     assert dlpack.read(short.__dlpack__(stream=-1)).dtype == BFLOAT16
+
+
+@pytest.mark.parametrize(
+    "out",
+    [np.zeros((3, 2), np.float32).T, np.zeros((2, 4), np.float32), np.broadcast_to(1.0, (2, 3))],
+)
+def test_only_what_can_be_copied_to_is(out):
+    array = device_layer.DeviceArray(None, (2, 3), np.dtype(np.float32), 0)
+    with pytest.raises(ValueError, match="copy_to_host: out must be C-contiguous and writable, wi"):
+        array.copy_to_host(out)
+
+
+def test_a_tensor_is_filled_where_its_gpu_is_the_current_one(monkeypatch):
+    """PyTorch hands over no other; here the tensor's GPU is the second, and made up."""
+    torch = pytest.importorskip("torch")
+    from seedbed import initializers
+    from seedbed.torch import tensors
+
+    current, filled = [torch.device("cuda", 0)], []
+
+    @contextlib.contextmanager
+    def on(device):
+        current.append(device)
+        yield
+        current.pop()
+
+    class Init(initializers.Zeros):
+        def __call__(self, *_, **__):
+            filled.append(current[-1])
+
+    second = torch.device("cuda", 1)
+    tensor = torch.empty(3)
+    local = types.SimpleNamespace(
+        is_cuda=True, device=second, dtype=tensor.dtype, shape=tensor.shape,
+        numel=tensor.numel, is_contiguous=tensor.is_contiguous, detach=tensor.detach,
+    )  # fmt: skip
+    monkeypatch.setattr(tensors, "piece", lambda tensor, owner: (local, None))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "device", on)
+    tensors.write(tensor, Init())
+    assert filled == [second]

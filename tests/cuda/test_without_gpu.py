@@ -1,34 +1,46 @@
 """What is said where a GPU, or something it needs, is missing; and that nobody pays for CUDA."""
 
+import contextlib
 import importlib.util
+import re
 import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 
-from seedbed import cli, initializers
+from seedbed import cli, initializers, system
 from seedbed import cuda as device_layer
 from seedbed_kernels import cuda_shim
 
 INIT = initializers.RandomNormal(seed=7)
 
 
-def numba_cuda(**parts):
-    """Return a stand-in for `numba.cuda`, with all that is needed but for some parts."""
-    whole = {"cuda_error": lambda: None, "gpus": ["a GPU"], "is_available": lambda: True}
-    return types.SimpleNamespace(**whole | parts)
+def numba_cuda(error=None, gpus=("a GPU",), compiler=True):
+    """Return a stand-in for `numba.cuda`, which knows no error before the driver has started."""
+    found = []
+
+    def is_available():
+        found.append(error)
+        return error is None and compiler
+
+    return types.SimpleNamespace(
+        is_available=is_available, cuda_error=lambda: found[-1] if found else None, gpus=gpus
+    )
 
 
 @pytest.mark.parametrize(
     ("parts", "missing"),
     [
         (
-            {"cuda_error": lambda: "\nCUDA driver library\ncannot be found"},
+            {"error": "\nCUDA driver library\ncannot be found"},
             "driver: CUDA driver libr",
         ),
+        ({"error": "CUDA_ERROR_NO_DEVICE (100)"}, "an NVIDIA GPU: the driver finds none"),
+        ({"error": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)"}, "driver: CUDA_ERROR_SYSTEM_DRIVER"),
         ({"gpus": []}, "an NVIDIA GPU: the driver finds none"),
-        ({"is_available": lambda: False}, "libNVVM"),
+        ({"compiler": False}, "libNVVM"),
     ],
 )
 def test_what_is_missing(monkeypatch, parts, missing):
@@ -36,6 +48,22 @@ def test_what_is_missing(monkeypatch, parts, missing):
     monkeypatch.setattr(cuda_shim, "cuda", numba_cuda(**parts))
     with pytest.raises(RuntimeError, match=f"RandomNormal: device 'cuda' needs .*{missing}"):
         INIT((3,), device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("error", "count", "told"),
+    [(0, 2, r"2 device\(s\)"), (100, 0, r"0 device\(s\)"), (803, 0, ".*not start: CUDA error 803")],
+)
+def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
+    pytest.importorskip("numba_cuda")
+
+    def count_devices(place):
+        place._obj.value = count
+        return error
+
+    driver = types.SimpleNamespace(cuInit=lambda flags: error, cuDeviceGetCount=count_devices)
+    monkeypatch.setattr(system.ctypes, "CDLL", lambda name: driver)
+    assert re.fullmatch(told, system._cuda())
 
 
 def test_package_is_missing(monkeypatch):
@@ -78,3 +106,34 @@ def test_command_without_a_gpu(monkeypatch, capsys, tmp_path):
     message = "seedbed: tables.write: device 'cuda' needs the package numba-cuda"
     assert capsys.readouterr().err.startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "told"),
+    [
+        ("CUDA_ERROR_OUT_OF_MEMORY", 1, "not enough memory"),
+        ("CUDA_ERROR_ECC_UNCORRECTABLE", 1, "cuda:0 failed: CUDA_ERROR_ECC_UNCORRECTABLE"),
+    ],
+)
+def test_a_failing_gpu_ends_a_command_in_one_line(
+    monkeypatch, capsys, tmp_path, failure, code, told
+):
+    def fail(*_):
+        raise Exception(f"[2] Call to cuMemAlloc results in {failure}")
+
+    gpu = types.SimpleNamespace(
+        gpus=[contextlib.nullcontext()], stream=int, pinned_array=np.empty, device_array=fail
+    )
+    monkeypatch.setattr(device_layer, "cuda", lambda owner: gpu)
+    out = tmp_path / "table.npy"
+    arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
+    assert cli.main(["table", *arguments]) == code
+    assert capsys.readouterr().err == f"seedbed: {told}\n"
+    with pytest.raises((MemoryError, OSError), match="cuda:0"):
+        INIT((3,), device="cuda")
+
+
+def test_other_errors_stay_as_they_are():
+    gpu = types.SimpleNamespace(gpus=[contextlib.nullcontext()])
+    with pytest.raises(KeyError, match="x"), device_layer._on(gpu, 0):
+        raise KeyError("x")

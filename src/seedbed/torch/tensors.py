@@ -1,5 +1,6 @@
 """Tensors filled in place: plain ones, views, and this process' piece of a DTensor."""
 
+import contextlib
 import math
 import sys
 from typing import Any, TypeVar
@@ -84,7 +85,9 @@ def write(tensor: Filled, init: Initializer, owner: str = "fill_") -> Filled:
         device = local.device if on_gpu else torch.device("cpu")
         made = local if direct else torch.empty(local.shape, dtype=local.dtype, device=device)
         out = made.detach() if on_gpu else _numpy(made, dtype)
-        init(tuple(tensor.shape), dtype, window=window, out=out)
+        # A tensor hands itself over only where its GPU is torch's current one.
+        with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
+            init(tuple(tensor.shape), dtype, window=window, out=out)
         if direct:
             torch.autograd.graph.increment_version(tensor)
         else:
