@@ -306,7 +306,9 @@ def run_tests(sanitize: bool) -> Iterator[str]:
             code = subprocess.run(
                 [*command, *chosen], cwd=ROOT, capture_output=True, check=False
             ).returncode
-            yield f"compute-sanitizer {check}: {'clean' if code == 0 else f'exit code {code}'}"
+            if code:
+                raise AssertionError(f"compute-sanitizer {check}: exit code {code}")
+            yield f"compute-sanitizer {check}: clean"
         if not tool:
             yield "compute-sanitizer: not installed"
 

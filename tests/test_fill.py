@@ -157,3 +157,9 @@ def test_dtypes_of_other_libraries():
     assert as_dtype(Printed()) == np.float16
     assert as_dtype(None) == as_dtype(float) == as_dtype("float") == np.float32
     assert as_dtype("<f8") == np.float64
+
+
+def test_a_matrix_is_filled_as_an_array():
+    out = np.asmatrix(np.empty((300, 40), np.float32))
+    assert draw((300, 40), out=out) is out
+    np.testing.assert_array_equal(np.asarray(out), draw((300, 40)))

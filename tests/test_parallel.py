@@ -126,3 +126,13 @@ def test_threads_follow_numba():
         assert parallel.threads() == 2
     finally:
         numba.set_num_threads(parallel.most_threads())
+
+
+def test_fills_after_the_main_thread_has_ended():
+    code = (
+        "import atexit, numpy as np\nfrom seedbed import initializers\n"
+        "draw = lambda: initializers.RandomNormal(seed=7)((1500, 700))\nwhole = draw()\n"
+        "atexit.register(lambda: print((draw() == whole).all()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True", done.stderr

@@ -15,7 +15,7 @@ cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
 
 def device_of(pointer: int) -> int | None:
     """Return the number of the GPU whose memory is at an address; None if it is at none's."""
-    from cuda.bindings import driver
+    from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
 
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     error, number = driver.cuPointerGetAttribute(attribute, pointer)

@@ -194,7 +194,7 @@ class DeviceArray:
         if not fits:
             raise ValueError(
                 f"copy_to_host: out must be C-contiguous and writable, with {self.nbytes:,} bytes; "
-                f"given strides {host.strides}, {'writable' * host.flags.writeable or 'read-only'}, "
+                f"given strides {host.strides}, writable {host.flags.writeable}, "
                 f"with {host.nbytes:,} bytes"
             )
         self.send_to_host(host)

@@ -227,7 +227,7 @@ def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> n
         raise ValueError(f"{owner}: out must be C-contiguous; given strides {out.strides}")
     if not out.flags.writeable:
         raise ValueError(f"{owner}: out must be writable; given a read-only array")
-    return out
+    return out.view(np.ndarray)  # a matrix stays two-dimensional whatever it is asked
 
 
 def _empty(size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

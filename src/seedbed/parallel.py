@@ -5,6 +5,7 @@ Kernels release the GIL, so plain Python threads run them side by side. Unlike N
 through between chunks.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -112,7 +113,9 @@ def run(task: Callable[[int, int], object], n: int, grain: int) -> None:
                 raise
 
     workers = min(threads(), -(-n // grain))
-    helpers = [_executor().submit(work) for _ in range(workers - 1)]
+    helpers = []
+    with contextlib.suppress(RuntimeError):  # Python is ending: the calling thread does it all
+        helpers = [_executor().submit(work) for _ in range(workers - 1)]
     try:
         work()  # the calling thread takes its share; Ctrl-C arrives here
         # Helpers not begun have nothing left to do; waiting for them could deadlock nested runs.

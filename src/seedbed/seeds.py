@@ -7,6 +7,7 @@ import threading
 from typing import Any, NamedTuple
 
 SEEDS = 2**64
+DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
 
 
 class Stream(NamedTuple):
@@ -43,6 +44,10 @@ class SeedGenerator:
     def next(self) -> Stream:
         """Return the next stream; draws are numbered from 1."""
         with self._lock:
+            if self._draws == DRAWS:
+                raise ValueError(
+                    f"SeedGenerator: has no more than {DRAWS} draws; take another seed"
+                )
             self._draws += 1
             return Stream(self.seed, self._draws)
 

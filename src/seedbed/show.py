@@ -2,6 +2,7 @@
 
 import math
 import os
+import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,9 +91,12 @@ def draw(
         theory = None
     figure = Figure((8, 6), dpi=150, layout="constrained")
     _paint(figure, str(drawn), values.astype(np.float64), drawn.dtype, theory)
-    partial = path.with_name(path.name + ".part")
-    figure.savefig(partial, format=path.suffix[1:])
-    publish(partial, path, replace=force)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # nobody else's
+    try:
+        figure.savefig(partial, format=path.suffix[1:])
+        publish(partial, path, replace=force)
+    finally:
+        partial.unlink(missing_ok=True)
     mean, stddev = _moments(values.astype(np.float64))[:2]
     wanted = f" (theory {theory.moments[0]:.6g} and {theory.moments[1]:.6g})" if theory else ""
     found = f"mean {mean:.6g}, stddev {stddev:.6g}"

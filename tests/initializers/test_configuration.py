@@ -314,3 +314,35 @@ def test_stft_window_is_a_slice():
     whole = init((64, 1, 33))
     window = (slice(10, 40), slice(0, 1), slice(5, 33))
     np.testing.assert_array_equal(init((64, 1, 33), window=window), whole[window])
+
+
+@pytest.mark.parametrize("gain", [-1.0, 3.0])
+def test_identity_is_zero_off_the_diagonal(gain):
+    values = initializers.Identity(gain)((3, 4), "float16")
+    assert values.tobytes() == (np.eye(3, 4) * gain + 0.0).astype("float16").tobytes()
+
+
+def test_identity_refuses_a_gain_that_the_dtype_has_not():
+    with pytest.raises(ValueError, match=r"Identity: gain must be within ±65504 for float16; given 1000000"):
+        initializers.Identity(1e6)((2, 2), "float16")
+
+
+def test_classes_that_take_anything_and_names_of_keras_2():
+    class Anything(initializers.Zeros):
+        def __init__(self, **arguments):
+            super().__init__()
+            self.arguments = arguments
+
+    config = {"class_name": "Anything", "config": {"a": 1}}
+    found = initializers.deserialize(config, {"Anything": Anything})
+    assert found.arguments == {"a": 1}
+    assert type(initializers.get("GlorotUniformV2")) is initializers.GlorotUniform
+    assert type(initializers.get("he_normalV2")) is initializers.HeNormal
+
+
+def test_a_generator_has_so_many_draws():
+    generator = initializers.SeedGenerator(7)
+    generator._draws = 2**32 - 2
+    assert generator.next().draw == 2**32 - 1
+    with pytest.raises(ValueError, match="SeedGenerator: .* 4294967295 draws"):
+        generator.next()

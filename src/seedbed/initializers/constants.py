@@ -2,6 +2,7 @@
 
 from typing import Any, Self
 
+import ml_dtypes
 import numpy as np
 
 from .. import fill
@@ -143,10 +144,16 @@ class Identity(Initializer):
                     f"{type(self).__name__}: gain must be an integer in "
                     f"[{limits.min}, {largest}] for {dtype.name}; given {self.gain!r}"
                 )
+        elif dtype.kind != "c" and abs(self.gain) > float(ml_dtypes.finfo(dtype).max):
+            raise ValueError(
+                f"{type(self).__name__}: gain must be within ±{float(ml_dtypes.finfo(dtype).max):g}"
+                f" for {dtype.name}; given {self.gain!r}"
+            )
         rows, columns = window
         size = rows.stop - rows.start, columns.stop - columns.start
-        ones = np.eye(*size, k=rows.start - columns.start, dtype=dtype)
-        return ones if self.gain == 1 else (ones * self.gain).astype(dtype)
+        values = np.eye(*size, k=rows.start - columns.start, dtype=dtype)
+        values[values != 0] = self.gain
+        return values
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

@@ -152,6 +152,8 @@ def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | N
         name = registered  # of another package, whatever its class is called
     custom = (custom_objects or {}).get(name)
     if custom is None and name not in BY_NAME:
+        name = name.removesuffix("V2")  # as Keras 2 calls them, too
+    if custom is None and name not in BY_NAME:
         near = difflib.get_close_matches(name, BY_NAME, 4, 0.6) or sorted(CLASSES)
         raise ValueError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
     kind: Any = custom or BY_NAME[name]
@@ -160,7 +162,8 @@ def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | N
     allowed = inspect.signature(kind.__init__).parameters
     if "dtype" in arguments and "dtype" not in allowed:  # TensorFlow 1 saved it with the rest
         del arguments["dtype"]
-    unknown = [key for key in arguments if key not in allowed]
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in allowed.values())
+    unknown = [] if anything else [key for key in arguments if key not in allowed]
     if unknown:
         names = [key for key in allowed if key != "self"]
         raise ValueError(
