@@ -323,7 +323,7 @@ def test_identity_is_zero_off_the_diagonal(gain):
 
 
 def test_identity_refuses_a_gain_that_the_dtype_has_not():
-    with pytest.raises(ValueError, match=r"Identity: gain must be within ±65504 for float16; given 1000000"):
+    with pytest.raises(ValueError, match="Identity: gain must be within ±65504 for float16"):
         initializers.Identity(1e6)((2, 2), "float16")
 
 
@@ -344,5 +344,5 @@ def test_a_generator_has_so_many_draws():
     generator = initializers.SeedGenerator(7)
     generator._draws = 2**32 - 2
     assert generator.next().draw == 2**32 - 1
-    with pytest.raises(ValueError, match="SeedGenerator: .* 4294967295 draws"):
+    with pytest.raises(ValueError, match=r"SeedGenerator: .* 4294967295 draws"):
         generator.next()
