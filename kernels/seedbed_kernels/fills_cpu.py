@@ -75,18 +75,21 @@ def fill_window(
     key, sampler
         As in `fill`.
     """
+    size, dtype = out.size, out.dtype
+    if size == 0:
+        return
     axes = len(shape)
-    _kernel(type(sampler), out.dtype)(
-        out.__array_interface__["data"][0],
-        out.size,
+    _kernel(type(sampler), dtype)(
+        ctypes.addressof(ctypes.c_char.from_buffer(out)),  # of what NumPy offers the quickest
+        size,
         begin,
         base,
-        struct.pack(f"{axes}q", *shape),
-        struct.pack(f"{axes}q", *strides),
+        struct.pack(f"{axes}q", *shape) if axes else b"",
+        struct.pack(f"{axes}q", *strides) if axes else b"",
         axes,
         run,
         struct.pack("3Q", *key),
-        struct.pack(f"{len(sampler)}{'d' if out.dtype == np.float64 else 'f'}", *sampler),
+        struct.pack(f"{len(sampler)}d" if dtype == np.float64 else f"{len(sampler)}f", *sampler),
     )
 
 
