@@ -7,7 +7,7 @@ import ctypes
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 
@@ -78,9 +78,9 @@ def fill_window(
     size, dtype = out.size, out.dtype
     if size == 0:
         return
-    axes = len(shape)
+    axes, memory = len(shape), cast(Any, out)
     _kernel(type(sampler), dtype)(
-        ctypes.addressof(ctypes.c_char.from_buffer(out)),  # of what NumPy offers the quickest
+        ctypes.addressof(ctypes.c_char.from_buffer(memory)),  # quicker than out.ctypes
         size,
         begin,
         base,
