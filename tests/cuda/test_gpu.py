@@ -53,6 +53,8 @@ def test_more_elements_than_32_bits_count(source):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 def test_torch(dtype):
     torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no GPU")
     on_cpu = fill(SOURCES[1], SHAPE, dtype, stream=STREAM)
     array = fill(SOURCES[1], SHAPE, dtype, stream=STREAM, device="cuda")
     taken = torch.from_dlpack(array)
