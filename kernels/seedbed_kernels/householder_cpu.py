@@ -21,7 +21,7 @@ from .compact_wy_cpu import (
 )
 from .compiling import kernel
 
-REVISION = 1  # raise when a function of another file that is called here changes
+REVISION = 2  # raise when a function of another file that is called here changes
 
 
 @kernel
@@ -53,12 +53,14 @@ def factor(a, v, half, signs, inverse, slab, columns):
                 largest = max(largest, abs(np.float64(a[slab, block, i, lane])))
         if k >= columns or largest == 0.0:
             continue
-        scale = math.ldexp(1.0, -max(math.frexp(largest)[1], -1000))
+        exponent = -math.frexp(largest)[1]
+        scale = math.ldexp(1.0, min(exponent, 1000))  # in two steps, each exact
+        further = math.ldexp(1.0, max(exponent - 1000, 0))
         squares = 0.0
         for block in range(slab, blocks):
             block_squares = 0.0
             for i in range(lane if block == slab else 0, SIDE):
-                x = np.float64(a[slab, block, i, lane]) * scale
+                x = np.float64(a[slab, block, i, lane]) * scale * further
                 v[slab, block, i, lane] = x
                 block_squares += x * x
             squares += block_squares
@@ -86,7 +88,7 @@ def factor(a, v, half, signs, inverse, slab, columns):
                 x = np.float64(v[slab, block, i, lane])
                 for j in range(SIDE):
                     a[slab, block, i, j] -= x * sums[j]
-        a[slab, slab, lane, lane] = diagonal / scale
+        a[slab, slab, lane, lane] = diagonal / further / scale
     flat, products = v.reshape(-1), np.zeros(BLOCK, v.dtype)
     for block in range(slab, blocks, CHUNK):
         at = (slab * blocks + block) * BLOCK

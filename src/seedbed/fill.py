@@ -406,6 +406,11 @@ def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, 
         lower, upper = further = source[2:]
         check_truncation(lower, upper, owner)
         below, above = (bound * second if second else 0.0 for bound in further)
+        if first + below > largest or first + above < -largest:
+            raise ValueError(
+                f"{owner}: no {dtype.name} number lies from mean + lower stddev = "
+                f"{first + below:g} to mean + upper stddev = {first + above:g}"
+            )
         low = smallest_not_below(max(first + below, -largest), dtype)
         high = largest_not_above(min(first + above, largest), dtype)
         if low > high:  # none between the bounds
@@ -415,10 +420,12 @@ def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, 
                 scale, lower, upper = -second, -upper, -lower
             shift = first + lower * scale
             sampler, further = _rare(lower, upper)
-    if max(abs(first), abs(second), abs(scale), abs(shift)) > largest:
+    widest = largest_not_above(math.inf, precision)  # that is computed in
+    if max(abs(first), abs(second)) > largest or max(abs(scale), abs(shift)) > widest:
         names = ", ".join(source._fields)
+        too = ", and maxval - minval" if isinstance(source, Uniform) else ""
         raise ValueError(
-            f"{owner}: {names} = {', '.join(map(str, source))} must be within ±{largest:g} "
+            f"{owner}: {names} = {', '.join(map(str, source))}{too} must be within ±{largest:g} "
             f"for {dtype.name}"
         )
     numbers = [real(scale), real(shift), real(low + 0.0), real(high + 0.0)]  # no bound is -0

@@ -88,3 +88,17 @@ def test_zero_stddev_and_infinite_bounds():
 def test_errors(lower, upper, error, message):
     with pytest.raises(error, match=f"TruncatedNormal: .*{message}"):
         TruncatedNormal(lower=lower, upper=upper)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "arguments"),
+    [
+        ("float16", (60000.0, 10000.0, 1, 1.0, 3.0)),
+        ("float32", (3e38, 1e38, 1, 1.0, 3.0)),
+        ("bfloat16", (-3e38, 1e38, 1, -math.inf, -1.0)),
+        ("float64", (1.5e308, 1e308, 1, 1.0, 3.0)),
+    ],
+)
+def test_bounds_beyond_the_dtype_are_refused(dtype, arguments):
+    with pytest.raises(ValueError, match=f"TruncatedNormal: no {dtype} number lies from mean"):
+        TruncatedNormal(*arguments)((4,), dtype)

@@ -150,6 +150,7 @@ def test_windows_far_inside_virtual_tables(kind, dtype, power):
         ("uniform", "bfloat16", (-0.3, 257.0)),
         ("uniform", "float16", (0.0, 6.2e-5)),
         ("uniform", "float16", (0.1, 65504.0)),
+        ("uniform", "float16", (-65504.0, 65504.0)),
         ("normal", "float16", (0.0, 1e-6)),
         ("normal", "float16", (0.0, 30000.0)),
         ("normal", "bfloat16", (1.0, 1e-3)),

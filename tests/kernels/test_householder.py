@@ -310,3 +310,11 @@ def test_vectors_of_zeros_reflect_nothing(zeros):
     q = np.empty((5, 5))
     compact_wy_cpu.write_q(q, (0, 0), v, half, signs, 1.0, compact_wy_cpu.run_here)
     assert away_from_orthonormal(q) < 2e-15
+
+
+@pytest.mark.parametrize("scale", [1e-308, 1e-315, 1e-320])
+def test_qr_of_subnormal_numbers(scale):
+    a = np.random.default_rng(0).normal(size=(6, 3)) * scale
+    q, r = householder_qr(a)
+    away = np.abs(q @ r - a).max()
+    assert away <= 30 * np.finfo(float).eps * np.abs(a).max() + 10 * 5e-324
