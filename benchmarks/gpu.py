@@ -29,11 +29,11 @@ import numpy as np
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-from seedbed import fill as door
-from seedbed import initializers
+from seedbed import initializers, sources
 from seedbed.cuda import DeviceArray, DeviceError, cuda
-from seedbed.fill import Normal, TruncatedNormal, Uniform, fill
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Normal, TruncatedNormal, Uniform
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -92,11 +92,11 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     from seedbed_kernels import fills_cuda
 
     on_cpu = fill(source, (count,), dtype, stream=STREAM)
-    sampler = door.kernel_sampler(source, on_cpu.dtype, "gpu")
+    sampler = sources.kernel_sampler(source, on_cpu.dtype, "gpu")
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
         out = cuda("gpu").device_array(count, bits)
-        fills_cuda.fill(out, 0, door.kernel_key(STREAM), sampler, launch=launch)
+        fills_cuda.fill(out, 0, sources.kernel_key(STREAM), sampler, launch=launch)
         assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
             source,
             dtype,

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from seedbed.dtypes import FLOATING, NAMES, as_dtype
-from seedbed.fill import Computed, Constant, Normal, Uniform, fill
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Computed, Constant, Normal, Uniform
 
 NORMAL, STREAM = Normal(0.0, 1.0), Stream(7)
 
@@ -31,8 +32,19 @@ BAD = [
     (((4, True),), {}, (TypeError, ValueError), r"Thing: shape .* given \(4, True\)"),
     ((4,), {}, TypeError, "Thing: shape .* given 4"),
     (("44",), {}, TypeError, "Thing: shape .* given '44'"),
-    (((2**61,),), {}, ValueError, r"Thing: shape \(2305843009213693952,\) .* 2\*\*63"),
-    (((2**40, 2**40, 0),), {"dtype": "int8"}, ValueError, "Thing: dtype .* int8"),
+    (
+        ((2**61,),),
+        {},
+        ValueError,
+        r"Thing: shape .* 2\*\*63 .* \(2305843009213693952,\) of float32",
+    ),
+    (((2**61, 0),), {}, ValueError, r"Thing: shape .* 2\*\*63"),
+    (((2**40, 2**40, 0),), {}, ValueError, r"Thing: shape .* 2\*\*63"),
+    (((10**400,),), {}, ValueError, r"Thing: shape .* 2\*\*63"),
+    (((10**9999, 2),), {}, ValueError, r"Thing: shape .* 2\*\*63"),
+    (((1,) * 65,), {}, ValueError, "Thing: shape must have rank 64 or less; given 65"),
+    (((4,),), {"dtype": np.zeros(3)}, ValueError, r"Thing: unknown dtype '\[0. 0. 0.\]'"),
+    (((4,),), {"dtype": "int8"}, ValueError, "Thing: dtype .* int8"),
     (((4,),), {"dtype": "int32"}, ValueError, "Thing: dtype .* given int32"),
     (((4,),), {"dtype": "bfloat61"}, ValueError, "Thing: unknown dtype 'bfloat61'.* bfloat16"),
     (((4,),), {"dtype": ">f4"}, ValueError, "Thing: unknown dtype"),

@@ -93,6 +93,35 @@ def test_a_forked_child_draws_too():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
 
 
+FORK_WHILE_COMPILING = """
+import os, threading
+from numba.core.compiler_lock import global_compiler_lock
+from seedbed_kernels import fills_cpu, forking
+from seedbed import initializers
+begun, forked = threading.Event(), threading.Event()
+def compile():  # as long as the fork allows
+    with forking.loading, global_compiler_lock:
+        begun.set()
+        forked.wait(1)
+threading.Thread(target=compile).start()
+begun.wait()
+child = os.fork()
+if not child:
+    initializers.RandomUniform(seed=1)((10,), "float64")
+    initializers.Orthogonal(seed=1)((4, 4))
+    os._exit(0)
+forked.set()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_forked_while_a_thread_compiles(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}  # the child compiles, too
+    command = [sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+
+
 LONG_FILL = """
 import numpy as np
 from seedbed import initializers

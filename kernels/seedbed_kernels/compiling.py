@@ -5,11 +5,14 @@ calls: whoever changes a scalar raises `REVISION` in every kernel file that uses
 which most processes need and nothing else, are kept by `machine_code` instead.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numba.extending
+
+from . import forking  # noqa: F401  from now on forks wait for Numba's compiler
 
 
 def scalar(function: Callable[..., Any]) -> Any:
@@ -20,9 +23,17 @@ def scalar(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a CPU kernel: runs without the GIL and is kept in Numba's cache where it can be."""
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        made: Any = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder for the cache can be written
         return numba.njit(nogil=True)(function)
+    save = made._cache.save_overload
+
+    def save_if_there_is_room(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*arguments)
+
+    made._cache.save_overload = save_if_there_is_room
+    return made
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:

@@ -150,7 +150,8 @@ def householder_qr(a: np.ndarray, run: Run = run_here) -> tuple[np.ndarray, np.n
     q : (m, min(m, n)) array
         Orthonormal columns.
     r : (min(m, n), n) array
-        Upper triangular, its diagonal not negative: LAPACK's R and Q but for signs.
+        Upper triangular, its diagonal not negative: LAPACK's R and Q but for signs. Infinite where
+        a number is too large for the dtype.
 
     Raises
     ------
@@ -177,8 +178,11 @@ def householder_qr(a: np.ndarray, run: Run = run_here) -> tuple[np.ndarray, np.n
     rows, columns = a.shape
     count = min(rows, columns)
     blocks, slabs = ceil_div(rows, SIDE), ceil_div(columns, SIDE)
+    # Large numbers are scaled by a power of two, or else their products would overflow.
+    half_range = np.finfo(a.dtype).maxexp // 2
+    exponent = max(math.frexp(float(np.abs(a).max()))[1] - half_range, 0)
     padded = np.zeros((blocks, SIDE, slabs, SIDE), a.dtype)
-    padded.reshape(blocks * SIDE, -1)[:rows, :columns] = a
+    padded.reshape(blocks * SIDE, -1)[:rows, :columns] = np.ldexp(a, -exponent)
     work = np.ascontiguousarray(padded.transpose(2, 0, 1, 3))
     reflecting = ceil_div(count, SIDE)
     v = np.zeros((reflecting, blocks, SIDE, SIDE), a.dtype)
@@ -196,6 +200,8 @@ def householder_qr(a: np.ndarray, run: Run = run_here) -> tuple[np.ndarray, np.n
             )
     r = work[:, :reflecting].transpose(1, 2, 0, 3).reshape(reflecting * SIDE, -1)
     r = np.triu(r[:count, :columns] * signs[:count, None].astype(a.dtype))
+    with np.errstate(over="ignore"):
+        r = np.ldexp(r, exponent)
     q = np.empty((rows, count), a.dtype)
     write_q(q, (0, 0), v, half, signs, 1.0, run)
     return q, r

@@ -321,7 +321,7 @@ def fill_run(out, first, key, sampler, work):
 
 
 def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
-    """Return the kernel of `fills_cpu.fill_window`, and its signature.
+    """Return the kernel that `fills_cpu.Filler` calls, and its signature.
 
     Parameters
     ----------
@@ -334,32 +334,31 @@ def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any
     real = types.float64 if dtype == np.float64 else types.float32
     fields = len(kind._fields)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def fill_window(out, size, begin, base, shape, strides, axes, run, key, sampler):
+    def fill_window(out, size, begin, window, key, sampler):
         align_stack()
         out = carray(out, size)
         numbers = to_fixed_tuple(carray(sampler, fields), fields)  # pyright: ignore[reportCallIssue]
         sampler = kind(*numbers)
         key = key[0], key[1], key[2]
+        base, run, axes = window[0], window[1], window[2]
         work = scratch(sampler, out)
         done = 0
         while done < size:
             row, column = divmod(begin + done, run)
             first = base + column
             for axis in range(axes - 1, -1, -1):
-                row, index = divmod(row, shape[axis])
-                first += index * strides[axis]
+                row, index = divmod(row, window[3 + axis])
+                first += index * window[3 + axes + axis]
             count = min(run - column, size - done)
             fill_run(out[done : done + count], first, key, sampler, work)
             done += count
 
-    integer, integers = types.int64, types.CPointer(types.int64)
+    integer = types.int64
     signature = types.void(
         types.CPointer(stored),
-        *[integer] * 3,
-        integers,
-        integers,
         integer,
         integer,
+        types.CPointer(integer),
         types.CPointer(types.uint64),
         types.CPointer(real),
     )

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import parallel
-from .fill import Normal, Source, TruncatedNormal, Uniform, fill
+from .fill import fill
 from .seeds import Stream
+from .sources import Normal, Source, TruncatedNormal, Uniform
 
 SOURCES: dict[str, Source] = {
     "uniform": Uniform(-0.05, 0.05),

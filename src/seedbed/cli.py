@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .errors import brief
 
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
@@ -283,9 +284,12 @@ def _require(options: argparse.Namespace, *names: str) -> None:
 def parse_shape(text: str) -> tuple[int, ...]:
     """Return the shape that a text such as ``1000000x64`` means."""
     sizes = re.split(r"[x×,]", text)
-    if not all(re.fullmatch(r"\d[\d_]*", size.strip()) for size in sizes):
-        raise ValueError(f"--shape must be sizes joined by x, such as 1000000x64; given {text!r}")
-    return tuple(int(size) for size in sizes)
+    try:
+        if all(re.fullmatch(r"\d[\d_]*", size.strip()) for size in sizes):
+            return tuple(int(size) for size in sizes)
+    except ValueError:  # thousands of digits
+        pass
+    raise ValueError(f"--shape must be sizes joined by x, such as 1000000x64; given {brief(text)}")
 
 
 def parse_rows(text: str) -> tuple[int, int]:
@@ -298,10 +302,10 @@ def parse_rows(text: str) -> tuple[int, int]:
 
 def parse_integer(option: str, text: str) -> int:
     """Return the integer that the value of an option means."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise ValueError(f"{option} must be an integer; given {text!r}") from None
+    for base in (0, 10):  # with a prefix such as 0x, or with leading zeros
+        with contextlib.suppress(ValueError):
+            return int(text, base)
+    raise ValueError(f"{option} must be an integer; given {brief(text)}")
 
 
 def parse_part(text: str) -> tuple[int, int]:

@@ -55,7 +55,7 @@ def as_dtype(dtype: Any, owner: str = "dtype") -> np.dtype:
         return _BY_NAME[dtype]
     if isinstance(dtype, np.dtype):
         found = dtype
-    elif dtype in (bool, int, float, complex):
+    elif isinstance(dtype, type) and dtype in _PYTHON:
         found = _BY_NAME[_PYTHON[dtype]]
     elif isinstance(dtype, type):
         try:

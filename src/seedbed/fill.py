@@ -7,84 +7,38 @@ pool. Sources say what the values are; kernels are imported at the first random 
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from . import parallel
-from .dtypes import (
-    BFLOAT16,
-    FLOATING,
-    FLOATING_DTYPES,
-    as_dtype,
-    largest_below,
-    largest_not_above,
-    smallest_not_below,
-)
+from .dtypes import BFLOAT16, FLOATING, FLOATING_DTYPES, as_dtype
+from .errors import brief
 from .seeds import Stream
+from .sources import (
+    Computed,
+    Constant,
+    Delta,
+    Diagonal,
+    Haar,
+    Normal,
+    Source,
+    TruncatedNormal,
+    Uniform,
+    Window,
+    kernel_key,
+    kernel_sampler,
+)
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
+MAX_RANK = 64  # of NumPy's arrays
 LARGE = 1 << 20  # bytes: from there on an array begins with a cache line
-TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
-LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
-FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
+RANDOM = (Uniform, Normal, TruncatedNormal, Haar, Delta)
 
-Window = tuple[slice, ...]
-
-
-class Uniform(NamedTuple):
-    """Uniform on [minval, maxval)."""
-
-    minval: float
-    maxval: float
-
-
-class Normal(NamedTuple):
-    """Normal."""
-
-    mean: float
-    stddev: float
-
-
-class TruncatedNormal(NamedTuple):
-    """Normal, but only what lies in [mean + lower stddev, mean + upper stddev]."""
-
-    mean: float
-    stddev: float
-    lower: float = -TRUNCATION
-    upper: float = TRUNCATION
-
-
-class Haar(NamedTuple):
-    """`gain` times orthonormal rows or columns, whichever are fewer, uniformly distributed.
-
-    They are those of a matrix: its columns are the last axis, its rows all others. Rank 2 or more.
-    """
-
-    gain: float
-
-
-class Delta(NamedTuple):
-    """Zeros, but at the centre of the axes before the last two a matrix like that of `Haar`."""
-
-    gain: float
-
-
-class Constant(NamedTuple):
-    """One value, or an array of them that broadcasts to the full shape."""
-
-    value: Any
-
-
-class Computed(NamedTuple):
-    """Values from a function of the window, as slices with plain bounds, and the dtype."""
-
-    compute: Callable[[Window, np.dtype], np.ndarray]
-
-
-Source = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Computed
+Draw = Stream | Callable[[], Stream | None] | None
 
 
 def fill(
@@ -92,7 +46,7 @@ def fill(
     shape: Sequence[int],
     dtype: Any = None,
     *,
-    stream: Stream | None = None,
+    stream: Draw = None,
     window: Window | None = None,
     out: Any = None,
     device: str | None = None,
@@ -102,14 +56,15 @@ def fill(
 
     Parameters
     ----------
-    source : Uniform, Normal, TruncatedNormal, Haar, Delta, Constant or Computed
+    source : one of the classes of `sources`
         What the values are. The random ones need a floating `dtype`.
     shape : sequence of int
         The full table, of any rank, below 2**63 bytes. It need not fit in memory.
     dtype : dtype or name, optional
         That of `out` if there is one, else float32.
-    stream : Stream
-        Which random numbers; for the random sources.
+    stream : Stream, or callable that returns one
+        Which random numbers; for the random sources. A callable is called once, if nothing is
+        refused.
     window : tuple of slice, optional
         One step-1 slice an axis, inside `shape`; all of it by default.
     out : array, optional
@@ -141,10 +96,10 @@ def fill(
     """
     shape = check_shape(shape, owner)
     dtype = asked_dtype(dtype, out, owner)
-    if math.prod(shape) * dtype.itemsize >= MAX_BYTES:
-        raise ValueError(f"{owner}: shape {shape} of {dtype.name} is not below 2**63 bytes")
-    random = isinstance(source, (Uniform, Normal, TruncatedNormal, Haar, Delta))
-    if random and dtype not in FLOATING_DTYPES:
+    count = math.prod(shape) or math.prod(filter(None, shape))  # as NumPy counts empty arrays
+    if count * dtype.itemsize >= MAX_BYTES:
+        raise ValueError(f"{owner}: shape must be below 2**63 bytes; given {shape} of {dtype.name}")
+    if isinstance(source, RANDOM) and dtype not in FLOATING_DTYPES:
         raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
     bounds = None if window is None else check_window(window, shape, owner)
     size = shape if bounds is None else tuple(part.stop - part.start for part in bounds)
@@ -154,19 +109,18 @@ def fill(
         from . import cuda
 
         array = cuda.place(out, device, size, dtype, owner)
-
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)
+    elif isinstance(source, Diagonal):
+        _fill_diagonal(source, array, shape, bounds, owner)
     elif isinstance(source, Computed):
-        array[...] = source.compute(bounds or tuple(slice(0, size) for size in shape), dtype)
-    elif isinstance(source, Haar):
-        assert stream is not None
-        _fill_haar(source.gain, array, shape, bounds, stream, owner)
-    elif isinstance(source, Delta):
-        assert stream is not None
-        _fill_delta(source.gain, array, shape, bounds, stream, owner)
+        array[...] = source.compute(bounds or _everything(shape), dtype)
+    elif isinstance(source, (Haar, Delta)):
+        _check_gain(source.gain, dtype, owner)
+        key = kernel_key(_drawn(stream))
+        fill_matrix = _fill_haar if isinstance(source, Haar) else _fill_delta
+        fill_matrix(source.gain, array, shape, bounds, key, owner)
     else:
-        assert stream is not None
         _fill_random(source, array, shape, bounds, stream, owner)
     if not isinstance(array, np.ndarray):
         array.settle()
@@ -179,15 +133,26 @@ def asked_dtype(dtype: Any, out: Any, owner: str) -> np.dtype:
 
 
 def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:
-    """Return a shape as a tuple of non-negative ints."""
-    if type(shape) is tuple and all(type(size) is int and size >= 0 for size in shape):
-        return shape
+    """Return a shape as a tuple of non-negative ints, of an array that could be numbered."""
+    if type(shape) is tuple and len(shape) <= MAX_RANK:  # most calls, and small ones are quick
+        total = 1
+        for size in shape:
+            if type(size) is not int or size < 0:
+                break
+            total *= size or 1
+        else:
+            if total < MAX_BYTES:
+                return shape
     try:
         sizes = tuple(map(operator.index, shape))
     except TypeError:
         raise TypeError(f"{owner}: shape must be a sequence of integers; given {shape!r}") from None
     if sizes and (min(sizes) < 0 or any(isinstance(size, bool) for size in shape)):
         raise ValueError(f"{owner}: shape must hold integers of at least 0; given {shape!r}")
+    if len(sizes) > MAX_RANK:
+        raise ValueError(f"{owner}: shape must have rank {MAX_RANK} or less; given {len(sizes)}")
+    if math.prod(size or 1 for size in sizes) >= MAX_BYTES:
+        raise ValueError(f"{owner}: shape must be below 2**63 bytes; given {brief(shape)}")
     return sizes
 
 
@@ -230,6 +195,11 @@ def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> n
     return out.view(np.ndarray)  # a matrix stays two-dimensional whatever it is asked
 
 
+def _everything(shape: tuple[int, ...]) -> Window:
+    """Return the window that is the whole table, with plain bounds."""
+    return tuple(slice(0, size) for size in shape)
+
+
 def _empty(size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an array to fill; JAX and TensorFlow take over a large one without a copy."""
     if math.prod(size) * dtype.itemsize < LARGE:
@@ -239,27 +209,13 @@ def _empty(size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory.empty(size, dtype)
 
 
-def _kind(dtype: np.dtype) -> int:
-    """Order the kinds of number by what they can hold: bool, integer, floating, complex."""
-    return "bifc".index({"u": "i", "V": "f"}.get(dtype.kind, dtype.kind))
-
-
 def _fill_constant(
     value: Any, array: Any, shape: tuple[int, ...], bounds: Window | None, owner: str
 ) -> None:
     values = np.asarray(value)
-    dtype = array.dtype
-    if _kind(values.dtype) > _kind(dtype):
-        raise ValueError(f"{owner}: a value of {values.dtype} does not fit dtype {dtype.name}")
-    if dtype.kind in "iu" and values.size:
-        limits = np.iinfo(dtype)
-        if int(values.min()) < limits.min or int(values.max()) > limits.max:
-            raise ValueError(
-                f"{owner}: value must lie in [{limits.min}, {limits.max}] for {dtype.name}; "
-                f"given {value!r}"
-            )
+    _check_fits(values, array.dtype, owner)
     if values.ndim == 0:
-        item = values.astype(dtype)[()]
+        item = values.astype(array.dtype)[()]
         if not isinstance(array, np.ndarray):
             array.fill(item)
             return
@@ -267,12 +223,99 @@ def _fill_constant(
         parallel.run(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
         return
     try:
-        whole = np.broadcast_to(values, shape)
+        chosen = np.broadcast_to(values, shape)
     except ValueError:
         raise ValueError(
             f"{owner}: value of shape {values.shape} does not broadcast to shape {shape}"
         ) from None
-    array[...] = whole if bounds is None else whole[bounds]
+    if bounds is not None:
+        chosen = chosen[bounds]
+    if not isinstance(array, np.ndarray):
+        array[...] = chosen
+        return
+
+    def copy(begin: int, end: int) -> None:
+        for part in windows(array.shape, begin, end):
+            array[part] = chosen[part]
+
+    parallel.run(copy, array.size, GRAIN)
+
+
+def _check_fits(values: np.ndarray, dtype: np.dtype, owner: str) -> None:
+    """Refuse constants that a dtype does not hold: of a larger kind, or too large."""
+    if np.can_cast(values.dtype, dtype):
+        return
+    given, kind = (
+        "bifc".index({"u": "i", "V": "f"}.get(each.kind, each.kind))
+        for each in (values.dtype, dtype)
+    )
+    if given > kind:
+        raise ValueError(f"{owner}: a value of {values.dtype} does not fit dtype {dtype.name}")
+    whole = dtype.kind in "iu"
+    flat = values.reshape(-1)
+
+    def check(begin: int, end: int) -> None:
+        part = flat[begin:end]
+        if whole:
+            limits = np.iinfo(dtype)
+            allowed = f"lie in [{limits.min}, {limits.max}]"
+            lost = (part < limits.min) | (part > limits.max)
+        else:
+            allowed = f"be within ±{_largest(dtype):g}"
+            with np.errstate(over="ignore", invalid="ignore"):
+                lost = np.isfinite(part) & ~np.isfinite(part.astype(dtype))
+        if lost.any():
+            raise ValueError(
+                f"{owner}: value must {allowed} for {dtype.name}; given {part[lost][0]}"
+            )
+
+    parallel.run(check, flat.size, GRAIN)
+
+
+def _largest(dtype: np.dtype) -> float:
+    """Return the largest finite number of a floating or complex dtype."""
+    return float(ml_dtypes.finfo(dtype).max)
+
+
+def _check_gain(gain: float, dtype: np.dtype, owner: str) -> None:
+    largest = _largest(dtype)
+    if abs(gain) > largest:
+        raise ValueError(
+            f"{owner}: gain must be within ±{largest:g} for {dtype.name}; given {gain!r}"
+        )
+
+
+def _fill_diagonal(
+    source: Diagonal, array: Any, shape: tuple[int, ...], bounds: Window | None, owner: str
+) -> None:
+    gain, dtype = source.gain, array.dtype
+    if dtype.kind in "biu":
+        limits = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        largest = 1 if dtype.kind == "b" else limits.max
+        if gain != int(gain) or not limits.min <= gain <= largest:
+            raise ValueError(
+                f"{owner}: gain must be an integer in [{limits.min}, {largest}] for {dtype.name}; "
+                f"given {gain!r}"
+            )
+    else:
+        _check_gain(gain, dtype, owner)
+    if not isinstance(array, np.ndarray):
+        array[...] = fill(source, shape, dtype, window=bounds, owner=owner)
+        return
+    _fill_constant(False, array, shape, bounds, owner)
+    rows, columns = bounds or _everything(shape)
+    first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
+    if first < last:
+        width = columns.stop - columns.start
+        begin = (first - rows.start) * width + first - columns.start
+        array.reshape(-1)[begin :: width + 1][: last - first] = gain
+
+
+def _drawn(stream: Draw) -> Stream:
+    """Return the stream of a fill that nothing refuses any more."""
+    found = stream() if callable(stream) else stream
+    assert found is not None
+    return found
 
 
 def _fill_random(
@@ -280,27 +323,35 @@ def _fill_random(
     array: Any,
     shape: tuple[int, ...],
     bounds: Window | None,
-    stream: Stream,
+    stream: Draw,
     owner: str,
 ) -> None:
-    if array.size == 0:
+    if array.size == 0 or not isinstance(array, np.ndarray):
+        sampler = kernel_sampler(source, array.dtype, owner)
+        key = kernel_key(_drawn(stream))
+        if array.size:
+            where = runs(shape, bounds) if bounds else (0, [], [], array.size)
+            array.fill_random(*where, key, sampler)
         return
-    sampler = kernel_sampler(source, array.dtype, owner)
-    key = kernel_key(stream)
-    base, lengths, strides, run = runs(shape, bounds) if bounds else (0, [], [], array.size)
-    if not isinstance(array, np.ndarray):
-        array.fill_random(base, lengths, strides, run, key, sampler)
-        return
+    filler = _filler(source, array.dtype, owner)
+    key, out = _packed_key(_drawn(stream)), _bits(array)
+    window = filler.window(*runs(shape, bounds)) if bounds else filler.WHOLE
+    parallel.run(lambda begin, end: filler(out, begin, end, window, key), array.size, GRAIN)
 
+
+@functools.lru_cache(256, typed=True)  # tuples of different types are equal
+def _filler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, owner: str) -> Any:
+    sampler = kernel_sampler(source, dtype, owner)
     from seedbed_kernels import fills_cpu
 
-    flat = _bits(array).reshape(-1)
+    return fills_cpu.Filler(sampler, _bits(np.empty(0, dtype)).dtype)
 
-    def task(begin: int, end: int) -> None:
-        part = flat[begin:end]
-        fills_cpu.fill_window(part, begin, base, lengths, strides, run, key, sampler)
 
-    parallel.run(task, flat.size, GRAIN)
+@functools.lru_cache(64)
+def _packed_key(stream: Stream) -> bytes:
+    from seedbed_kernels import fills_cpu
+
+    return fills_cpu.packed_key(kernel_key(stream))
 
 
 def _fill_haar(
@@ -308,28 +359,26 @@ def _fill_haar(
     array: Any,
     shape: tuple[int, ...],
     bounds: Window | None,
-    stream: Stream,
+    key: Any,
     owner: str,
 ) -> None:
-    largest = largest_not_above(math.inf, array.dtype)
-    if abs(gain) > largest:
-        raise ValueError(
-            f"{owner}: gain = {gain} must be within ±{largest:g} for {array.dtype.name}"
-        )
     if array.size == 0:
+        return
+    if gain == 0.0:
+        _fill_constant(False, array, shape, bounds, owner)
         return
 
     from seedbed_kernels import haar_cpu
 
     *outer, columns = shape
-    *touched, across = bounds or tuple(slice(0, size) for size in shape)
+    *touched, across = bounds or _everything(shape)
     # The rows from the first to the last that the window touches.
     first, last = (
         int(np.ravel_multi_index(corner, outer))
         for corner in ([part.start for part in touched], [part.stop - 1 for part in touched])
     )
     count, width = last - first + 1, across.stop - across.start
-    rows, key = math.prod(outer), kernel_key(stream)
+    rows = math.prod(outer)
     whole = array.size == count * width
     chosen = None if whole else np.ravel_multi_index(np.ogrid[tuple(touched)], outer) - first
     if not isinstance(array, np.ndarray):
@@ -352,11 +401,11 @@ def _fill_delta(
     array: Any,
     shape: tuple[int, ...],
     bounds: Window | None,
-    stream: Stream,
+    key: Any,
     owner: str,
 ) -> None:
-    _fill_constant(0.0, array, shape, bounds, owner)
-    *outer, rows, columns = bounds or tuple(slice(0, size) for size in shape)
+    _fill_constant(False, array, shape, bounds, owner)
+    *outer, rows, columns = bounds or _everything(shape)
     centre = [(size - 1) // 2 for size in shape[:-2]]
     if all(part.start <= i < part.stop for i, part in zip(centre, outer, strict=True)):
         number = 0
@@ -364,7 +413,7 @@ def _fill_delta(
             number = number * (part.stop - part.start) + i - part.start
         size = rows.stop - rows.start, columns.stop - columns.start
         matrix = array.reshape((math.prod(array.shape[:-2]), *size))[number : number + 1]
-        _fill_haar(gain, matrix.reshape(size), shape[-2:], (rows, columns), stream, owner)
+        _fill_haar(gain, matrix.reshape(size), shape[-2:], (rows, columns), key, owner)
 
 
 def _bits(array: np.ndarray) -> np.ndarray:
@@ -372,95 +421,6 @@ def _bits(array: np.ndarray) -> np.ndarray:
     if array.itemsize == 2:
         return array.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
     return array
-
-
-@functools.lru_cache(64)
-def kernel_key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Return the kernels' key: the words of the seed, and the stream."""
-    return np.uint64(stream.seed % 2**32), np.uint64(stream.seed >> 32), np.uint64(stream.draw)
-
-
-@functools.lru_cache(256, typed=True)  # tuples of different types are equal
-def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, owner: str) -> Any:
-    """Return the kernels' sampler for a random source: scale, shift and bounds in its precision."""
-    from seedbed_kernels import samplers
-
-    first, second = source[:2]
-    real = np.float64 if dtype == np.float64 else np.float32
-    precision = np.dtype(real)
-    largest = largest_not_above(math.inf, dtype)
-    first += 0.0  # not -0.0
-    scale, shift, low, high = second, first, -largest, largest
-    sampler: type = getattr(samplers, type(source).__name__)
-    further: tuple[float, ...] = ()
-    if isinstance(source, Uniform):
-        scale, shift = second - first, smallest_not_below(first, precision)
-        low, high = smallest_not_below(first, dtype), largest_below(second, dtype)
-        if scale == 0.0:
-            low = high = _nearest(first, dtype)
-        elif low > high:
-            raise ValueError(
-                f"{owner}: no {dtype.name} number lies in [minval, maxval) = [{first}, {second})"
-            )
-    elif isinstance(source, TruncatedNormal):
-        lower, upper = further = source[2:]
-        check_truncation(lower, upper, owner)
-        below, above = (bound * second if second else 0.0 for bound in further)
-        if first + below > largest or first + above < -largest:
-            raise ValueError(
-                f"{owner}: no {dtype.name} number lies from mean + lower stddev = "
-                f"{first + below:g} to mean + upper stddev = {first + above:g}"
-            )
-        low = smallest_not_below(max(first + below, -largest), dtype)
-        high = largest_not_above(min(first + above, largest), dtype)
-        if low > high:  # none between the bounds
-            low = high = _nearest(first + (below + above) / 2, dtype)
-        if _kept(lower, upper) < LEAST_KEPT:
-            if upper <= 0.0:  # as its mirror image
-                scale, lower, upper = -second, -upper, -lower
-            shift = first + lower * scale
-            sampler, further = _rare(lower, upper)
-    widest = largest_not_above(math.inf, precision)  # that is computed in
-    if max(abs(first), abs(second)) > largest or max(abs(scale), abs(shift)) > widest:
-        names = ", ".join(source._fields)
-        too = ", and maxval - minval" if isinstance(source, Uniform) else ""
-        raise ValueError(
-            f"{owner}: {names} = {', '.join(map(str, source))}{too} must be within ±{largest:g} "
-            f"for {dtype.name}"
-        )
-    numbers = [real(scale), real(shift), real(low + 0.0), real(high + 0.0)]  # no bound is -0
-    return sampler(*numbers, *map(real, further))
-
-
-def _rare(lower: float, upper: float) -> tuple[type, tuple[float, ...]]:
-    """Return the sampler for bounds that keep little of a normal, and what it takes of them."""
-    from seedbed_kernels.samplers import NarrowNormal, TailNormal
-
-    near, far = max(lower, 0.0), max(-lower, upper)
-    if (far - near) * (far + near) < 2.0:  # the density changes by less than e
-        return NarrowNormal, (0.0, upper - lower, 2.0 * lower, lower * lower - near * near)
-    return TailNormal, (0.0, upper - lower, near)
-
-
-def _kept(lower: float, upper: float) -> float:
-    """Return how much of a normal distribution lies between bounds."""
-    below, above = (math.erfc(-bound / math.sqrt(2)) / 2 for bound in (lower, upper))
-    return above - below
-
-
-def check_truncation(lower: float, upper: float, owner: str) -> None:
-    """Check the bounds of a truncated normal, in stddev."""
-    given = f"given {lower!r} and {upper!r}"
-    if not all(isinstance(bound, (int, float)) for bound in (lower, upper)):
-        raise TypeError(f"{owner}: lower and upper must be numbers; {given}")
-    if not lower < upper:
-        raise ValueError(f"{owner}: lower must be below upper; {given}")
-    if max(lower, -upper) > FARTHEST:
-        raise ValueError(f"{owner}: lower and upper must not both lie beyond ±2**60; {given}")
-
-
-def _nearest(value: float, dtype: np.dtype) -> float:
-    return float(np.asarray(value, np.float64).astype(dtype))
 
 
 def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
@@ -485,3 +445,39 @@ def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[i
         whole = whole and length == size
         stride *= size
     return base, lengths[::-1], strides[::-1], run
+
+
+def windows(shape: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
+    """Yield windows of a shape that together are the elements `begin` to `end` in C order.
+
+    Examples
+    --------
+    >>> list(windows((5, 4), 2, 13))  # doctest: +NORMALIZE_WHITESPACE
+    [(slice(0, 1, None), slice(2, 4, None)),
+     (slice(1, 3, None), slice(0, 4, None)),
+     (slice(3, 4, None), slice(0, 1, None))]
+    """
+    if begin >= end:
+        return
+    if not shape:
+        yield ()
+        return
+    inner = shape[1:]
+    row = math.prod(inner)
+    first, skip = divmod(begin, row)
+    last, rest = divmod(end, row)
+    if first == last:
+        yield from _in_row(first, inner, skip, rest)
+        return
+    if skip:
+        yield from _in_row(first, inner, skip, row)
+        first += 1
+    if first < last:
+        yield (slice(first, last), *(slice(0, length) for length in inner))
+    if rest:
+        yield from _in_row(last, inner, 0, rest)
+
+
+def _in_row(row: int, inner: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
+    for window in windows(inner, begin, end):
+        yield (slice(row, row + 1), *window)

@@ -23,10 +23,11 @@ except ImportError as error:
 
 from . import initializers
 from .dtypes import as_dtype
-from .fill import Window, check_shape
+from .fill import check_shape
 from .initializers import Initializer
 from .initializers.initializer import RandomInitializer, has_seed, with_seed
 from .seeds import SeedGenerator
+from .sources import Window
 
 
 def array(

@@ -28,9 +28,10 @@ import numpy as np
 
 from . import initializers
 from .dtypes import FLOATING_DTYPES
-from .fill import LARGE, Window
+from .fill import LARGE
 from .initializers.initializer import RandomInitializer as _RandomInitializer
 from .seeds import SEEDS, SeedGenerator, Stream
+from .sources import Window
 
 _register = keras.saving.register_keras_serializable(package="seedbed")
 _register(SeedGenerator)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .dtypes import largest_below, smallest_not_below
-from .fill import Haar, Normal, Source, TruncatedNormal, Uniform
+from .sources import Haar, Normal, Source, TruncatedNormal, Uniform
 from .tables.atomic import OutputError, publish
 from .tables.table import table
 
@@ -85,6 +85,8 @@ def draw(
         raise ValueError(f"seedbed show: draws two or more real values; given {drawn}")
     values = np.empty(min(drawn.size, VALUES), drawn.dtype)
     drawn.fill(values, 0)
+    if not np.isfinite(values).all():
+        raise ValueError(f"seedbed show: draws finite values; {drawn} has others")
     try:
         theory = _theory(drawn.init.source(shape), shape)
     except NotImplementedError:  # an initializer of the user's own

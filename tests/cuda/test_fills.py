@@ -7,9 +7,10 @@ import pytest
 
 from seedbed import cuda as device_layer
 from seedbed import fill as door
-from seedbed import initializers, tables
-from seedbed.fill import Computed, Constant, Normal, TruncatedNormal, Uniform, fill
+from seedbed import initializers, sources, tables
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Computed, Constant, Normal, TruncatedNormal, Uniform
 from seedbed_kernels import fills_cuda
 from seedbed_kernels.cuda_shim import cuda
 
@@ -37,7 +38,7 @@ def expected(source, dtype, first, count):
 
 def arguments(source, dtype):
     values = expected(source, dtype, 0, 0)
-    return door.kernel_key(STREAM), door.kernel_sampler(source, values.dtype, "test")
+    return sources.kernel_key(STREAM), sources.kernel_sampler(source, values.dtype, "test")
 
 
 def run(dtype, count, function):

@@ -6,8 +6,9 @@ import scipy.linalg
 
 from seedbed import fill as door
 from seedbed import initializers
-from seedbed.fill import Normal, fill
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Normal
 from seedbed_kernels import fills_cpu, haar_cpu, haar_cuda, samplers
 
 KEY = (np.uint64(7), np.uint64(0), np.uint64(0))
@@ -18,7 +19,8 @@ def on_numpy(corner, size, shape, real, gain=1.0):
     x = np.empty((corner[1] + size[1], shape[0]), real)
     largest = np.finfo(real).max
     normal = samplers.Normal(real(1), real(0), -largest, largest)
-    fills_cpu.fill(x.reshape(-1), 0, KEY, normal)
+    draw = fills_cpu.Filler(normal, x.dtype)
+    draw(x, 0, x.size, draw.WHOLE, fills_cpu.packed_key(KEY))
     return haar_cuda.columns(x, corner, size, gain, np, scipy.linalg.solve_triangular)
 
 

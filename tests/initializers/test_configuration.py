@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 
-import seedbed
 from seedbed import SeedGenerator, initializers
 from seedbed.initializers.registry import BY_NAME
 
@@ -138,6 +137,35 @@ def test_seed_generators_that_keras_saved():
     assert init.seed.next() == (5, 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "options"),
+    [
+        (initializers.RandomNormal, (4, 4), {"dtype": "int32"}),
+        (initializers.RandomNormal, (4, 4), {"out": np.zeros(3, "float32")}),
+        (initializers.RandomNormal, (4, 4), {"window": (slice(0, 9), slice(0, 4))}),
+        (initializers.RandomNormal, (4, 4), {"device": "tpu"}),
+        (initializers.Orthogonal, (4,), {}),
+        (initializers.DeltaOrthogonal, (4, 4), {}),
+        (lambda seed: initializers.RandomNormal(1e9, seed=seed), (4,), {"dtype": "float16"}),
+        (lambda seed: initializers.Orthogonal(1e9, seed=seed), (4, 4), {"dtype": "float16"}),
+    ],
+)
+def test_a_refused_call_is_no_use(kind, shape, options):
+    """It moves no generator, and does not count where a second use warns."""
+    init, unseeded = kind(seed=SeedGenerator(5)), kind(seed=None)
+    for refused in (init, unseeded):
+        with pytest.raises((ValueError, TypeError)):
+            refused(shape, **options)
+    assert init.seed.next() == (5, 1)
+    assert unseeded._calls == 0
+
+
+def test_an_empty_call_is_a_use():
+    init = initializers.RandomNormal(seed=SeedGenerator(5))
+    init((0, 3))
+    assert init.seed.next() == (5, 2)
+
+
 def test_a_clone_of_a_generator_starts_anew():
     init = initializers.RandomNormal(seed=SeedGenerator(5))
     first = init((9,))
@@ -162,6 +190,8 @@ BAD = [
     (lambda: I.RandomNormal(mean=10**400), ValueError, "RandomNormal: mean must be a finite"),
     (lambda: I.RandomNormal(mean=np.zeros(3)), TypeError, "RandomNormal: mean must be a number"),
     (lambda: I.RandomNormal(stddev=True), TypeError, "RandomNormal: stddev .* True"),
+    (lambda: I.TruncatedNormal(lower=-(10**400)), ValueError, "TruncatedNormal: lower and upper"),
+    (lambda: I.TruncatedNormal(lower=False), TypeError, "TruncatedNormal: .* given False and 2.0"),
     (lambda: I.TruncatedNormal(stddev=-1), ValueError, "TruncatedNormal: stddev .* -1"),
     (lambda: I.RandomUniform(1.0, 0.0), ValueError, "RandomUniform: minval .* 1.0 and 0.0"),
     (lambda: I.RandomUniform(maxval=float("inf")), ValueError, "RandomUniform: maxval .* inf"),
@@ -191,6 +221,10 @@ BAD = [
     (lambda: I.HeNormal()((2, 3.0)), TypeError, r"HeNormal: shape .* \(2, 3.0\)"),
     (lambda: I.HeNormal()(7), TypeError, "HeNormal: shape .* 7"),
     (lambda: I.HeNormal()((2**40, 2**30)), ValueError, r"HeNormal: shape .* 2\*\*63"),
+    (lambda: I.HeNormal()((2**70, 0)), ValueError, r"HeNormal: shape .* 2\*\*63"),
+    (lambda: I.HeNormal()((10**400, 2)), ValueError, r"HeNormal: shape .* 2\*\*63"),
+    (lambda: I.HeNormal()((1,) * 65), ValueError, "HeNormal: shape must have rank 64 or less"),
+    (lambda: I.Zeros()((2,), np.zeros(3)), ValueError, "Zeros: unknown dtype"),
     (lambda: I.HeNormal()((2, 3), "int32"), ValueError, "HeNormal: dtype .* int32"),
     (lambda: I.HeNormal()((2, 3), "flaot32"), ValueError, "'flaot32'; allowed: float32"),
     (lambda: I.RandomNormal(1e9)((3,), "float16"), ValueError, "RandomNormal: mean"),
@@ -212,6 +246,29 @@ BAD = [
     (lambda: I.STFT(window=[1.0, 2.0])((3, 1, 2)), ValueError, r"STFT: window .* \(2,\)"),
     (lambda: I.Orthogonal()((3,)), ValueError, "Orthogonal: shape"),
     (lambda: I.Constant("one"), TypeError, "Constant: value .* 'one'"),
+    (lambda: I.Constant([[1], [1, 2]]), TypeError, r"Constant: value .* \[\[1\], \[1, 2\]\]"),
+    (lambda: I.Constant(np.longdouble(1)), ValueError, "Constant: unknown dtype"),
+    (lambda: I.Constant(1e10)((2,), "float16"), ValueError, "value must be within ±65504 .* 1000"),
+    (
+        lambda: I.Constant([0, 1e39])((2,), "float32"),
+        ValueError,
+        r"Constant: .* given 1e\+39",
+    ),
+    (lambda: I.Constant(1e300j)((2,), "complex64"), ValueError, r"Constant: value .* 1e\+300j"),
+    (lambda: I.Constant(500.0)((2,), "float8_e4m3fn"), ValueError, "within ±448 .* given 500"),
+    (
+        lambda: I.get({"class_name": "Constant", "config": {"value": {"class_name": "__numpy__"}}}),
+        ValueError,
+        "Constant: value must be a number, a list .* '__numpy__'",
+    ),
+    (
+        lambda: I.Constant.from_config(
+            {"value": {"class_name": "__numpy__", "config": {"value": [[1], []], "dtype": "int8"}}}
+        ),
+        ValueError,
+        "Constant: value must be a number",
+    ),
+    (lambda: I.Constant.from_config({"value": "one"}), TypeError, "Constant: value .* 'one'"),
     (lambda: I.Constant(0.5)((2,), "int32"), ValueError, "Constant: .* float64 .* int32"),
     (lambda: I.Constant(1j)((2,), "float32"), ValueError, "Constant: .* complex128 .* float32"),
     (lambda: I.Constant(300)((2,), "uint8"), ValueError, r"Constant: value .* \[0, 255\] .* 300"),
@@ -238,93 +295,6 @@ BAD = [
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
-
-
-# --- constants ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "dtype",
-    ["bool", "int8", "uint64", "float16", "bfloat16", "float64", "complex64", "complex128"],
-)
-def test_constants_in_every_kind_of_dtype(dtype):
-    numpy_dtype = seedbed.dtypes.as_dtype(dtype)
-    for init, expected in (
-        (initializers.Zeros(), np.zeros((3, 4))),
-        (initializers.Ones(), np.ones((3, 4))),
-        (initializers.Constant(True), np.ones((3, 4))),
-        (initializers.Identity(), np.eye(3, 4)),
-    ):
-        values = init((3, 4), dtype)
-        assert values.dtype == numpy_dtype
-        np.testing.assert_array_equal(values, expected.astype(numpy_dtype))
-        part = init((3, 4), dtype, window=(slice(1, 3), slice(0, 3)))
-        np.testing.assert_array_equal(part, expected.astype(numpy_dtype)[1:3, 0:3])
-
-
-def test_constant_arrays_broadcast_and_are_cut():
-    init = initializers.Constant(np.arange(5))
-    np.testing.assert_array_equal(init((2, 5), "int64"), [range(5), range(5)])
-    part = init((10**9, 5), "float32", window=(slice(7, 9), slice(1, 3)))
-    np.testing.assert_array_equal(part, [[1, 2], [1, 2]])
-
-
-def test_identity_makes_only_its_window():
-    part = initializers.Identity(3.0)((10**8, 10**8), window=(slice(50, 53), slice(51, 55)))
-    np.testing.assert_array_equal(part, [[0, 0, 0, 0], [3, 0, 0, 0], [0, 3, 0, 0]])
-
-
-def test_identity_far_out():
-    shape = 2**40, 2**20
-    part = initializers.Identity()(shape, window=(slice(2**20 - 2, 2**20 + 1), slice(-2, None)))
-    np.testing.assert_array_equal(part, [[1, 0], [0, 1], [0, 0]])
-    part = initializers.Identity()(shape, window=(slice(-2, None), slice(-3, None)))
-    np.testing.assert_array_equal(part, np.zeros((2, 3)))
-
-
-def test_constants_that_keras_saved():
-    for kind in ("__numpy__", "__tensor__"):
-        value = {"class_name": kind, "config": {"value": [1, 2], "dtype": "int8"}}
-        init = initializers.get({"class_name": "Constant", "config": {"value": value}})
-        assert init.value.dtype == np.int8
-        np.testing.assert_array_equal(init((3, 2)), [[1, 2]] * 3)
-
-
-@pytest.mark.parametrize("length", [8, 501, 65536])
-def test_stft_is_the_fourier_transform(length):
-    frequencies = length // 2 + 1
-    shape = (length, 1, frequencies)
-    signal = np.random.default_rng(1).normal(size=length)
-    window = slice(None), slice(None), slice(frequencies - 4, None)
-    real, imaginary = (
-        initializers.STFT(side, window=None)(shape, "float64", window=window)[:, 0]
-        for side in ("real", "imag")
-    )
-    found = signal @ real + 1j * (signal @ imaginary)
-    # As in Keras, an odd frame gets the basis of the even period below it: fold its last sample.
-    period = 2 * (frequencies - 1)
-    folded = signal[:period].copy()
-    folded[: length - period] += signal[period:]
-    expected = np.fft.rfft(folded)[-4:]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11 * length**0.5)
-
-
-def test_stft_window_is_a_slice():
-    init = initializers.STFT("imag", "hamming")
-    whole = init((64, 1, 33))
-    window = (slice(10, 40), slice(0, 1), slice(5, 33))
-    np.testing.assert_array_equal(init((64, 1, 33), window=window), whole[window])
-
-
-@pytest.mark.parametrize("gain", [-1.0, 3.0])
-def test_identity_is_zero_off_the_diagonal(gain):
-    values = initializers.Identity(gain)((3, 4), "float16")
-    assert values.tobytes() == (np.eye(3, 4) * gain + 0.0).astype("float16").tobytes()
-
-
-def test_identity_refuses_a_gain_that_the_dtype_has_not():
-    with pytest.raises(ValueError, match="Identity: gain must be within ±65504 for float16"):
-        initializers.Identity(1e6)((2, 2), "float16")
 
 
 def test_classes_that_take_anything_and_names_of_keras_2():

@@ -190,8 +190,12 @@ BAD = [
     (lambda: Orthogonal()((5, 5), "int32"), ValueError, "Orthogonal: dtype .* given int32"),
     (lambda: Orthogonal(math.nan), ValueError, "Orthogonal: gain .* given nan"),
     (lambda: Orthogonal("1"), TypeError, "Orthogonal: gain .* given '1'"),
-    (lambda: Orthogonal(1e5)((5, 5), "float16"), ValueError, "gain = 100000.0 .* float16"),
-    (lambda: Orthogonal(1e39)((5, 5)), ValueError, "Orthogonal: gain = 1e[+]39 .* float32"),
+    (
+        lambda: Orthogonal(1e5)((5, 5), "float16"),
+        ValueError,
+        "gain must be within ±65504 for float16; given 100000",
+    ),
+    (lambda: Orthogonal(1e39)((5, 5)), ValueError, r"Orthogonal: gain .* float32; given 1e\+39"),
     (
         lambda: Orthogonal()((5, 5), window=(slice(0, 6), slice(0, 5))),
         ValueError,
@@ -357,3 +361,29 @@ def test_instruction_sets_do_not_matter(cpu, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+DISK_FULL = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file takes a byte
+from seedbed import initializers
+print(initializers.Orthogonal(seed=7)((4, 3)).tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits on this platform")
+def test_a_full_disk_keeps_nothing_but_stops_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DISK_FULL],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == Orthogonal(seed=7)((4, 3)).tobytes().hex()
+
+
+def test_no_gain_is_zero():
+    values = Orthogonal(0.0, seed=7)((5, 3))
+    assert values.tobytes() == bytes(5 * 3 * 4)  # not -0

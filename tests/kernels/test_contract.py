@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from seedbed import fill as door
-from seedbed.fill import Normal, TruncatedNormal, Uniform, fill
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Normal, TruncatedNormal, Uniform
 from seedbed_kernels import floats, gaussian, philox
 from tests import oracle
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from seedbed.fill import Normal, fill
+from seedbed.fill import fill
 from seedbed.seeds import Stream
+from seedbed.sources import Normal
 from seedbed_kernels import blocks_cpu, compact_wy_cpu, haar_cpu
 from seedbed_kernels.haar_cpu import haar
 from seedbed_kernels.householder_cpu import householder_qr
@@ -318,3 +319,18 @@ def test_qr_of_subnormal_numbers(scale):
     q, r = householder_qr(a)
     away = np.abs(q @ r - a).max()
     assert away <= 30 * np.finfo(float).eps * np.abs(a).max() + 10 * 5e-324
+
+
+@pytest.mark.parametrize(("real", "exponent"), [(np.float32, 125), (np.float64, 1021)])
+def test_qr_of_the_largest_numbers(real, exponent):
+    """Powers of two change no digit: neither of Q, nor of R as long as it fits."""
+    a = np.random.default_rng(0).uniform(-1, 1, (50, 40)).astype(real) / 4
+    q, r = householder_qr(a)
+    far_q, far_r = householder_qr(np.ldexp(a, exponent))
+    assert far_q.tobytes() == q.tobytes()
+    assert far_r.tobytes() == np.ldexp(r, exponent).tobytes()
+    assert np.isfinite(far_r).all()
+    with np.errstate(over="ignore"):
+        beyond = np.ldexp(r, exponent + 4)
+    assert np.isinf(beyond).any()
+    assert householder_qr(np.ldexp(a, exponent + 4))[1].tobytes() == beyond.tobytes()

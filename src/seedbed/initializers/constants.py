@@ -2,12 +2,12 @@
 
 from typing import Any, Self
 
-import ml_dtypes
 import numpy as np
 
-from .. import fill
+from .. import sources
 from ..dtypes import as_dtype
-from .initializer import Initializer, finite
+from ..errors import brief
+from .initializer import Initializer, finite, plain, restored
 
 
 class Constant(Initializer):
@@ -32,34 +32,31 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: Any = 0.0) -> None:
-        kind = np.asarray(value).dtype.kind
-        if kind not in "biufcV":
+        owner = type(self).__name__
+        try:
+            found = np.asarray(value).dtype
+        except ValueError:  # rows of different lengths
+            found = np.dtype(object)
+        if found.kind not in "biufcV":
             raise TypeError(
-                f"{type(self).__name__}: value must be a number, or an array of them, of a dtype "
-                f"of NumPy; given {value!r}"
+                f"{owner}: value must be a number, or an array of them, of a dtype of NumPy; "
+                f"given {brief(value)}"
             )
+        as_dtype(found.newbyteorder("="), owner)
         self.value = value
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return what a table's values are."""
-        return fill.Constant(self.value)
+        return sources.Constant(self.value)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal initializer."""
-        value = self.value
-        if isinstance(value, np.ndarray):
-            array = {"value": value.tolist(), "dtype": value.dtype.name}
-            return {"value": {"class_name": "__numpy__", "config": array}}
-        return {"value": value.item() if isinstance(value, np.generic) else value}
+        """Return the arguments that make an equal initializer, as JSON can hold them."""
+        return {"value": plain(self.value)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return an initializer from the result of `get_config`."""
-        value = config.get("value", 0.0)
-        if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
-            array = value["config"]
-            value = np.array(array["value"], as_dtype(array["dtype"], cls.__name__))
-        return cls(value)
+        return cls(restored(cls.__name__, "value", config.get("value", 0.0)))
 
 
 class Zeros(Constant):
@@ -127,33 +124,13 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = finite(self, "gain", gain)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return what a table's values are."""
         if len(shape) != 2:
             raise ValueError(
                 f"{type(self).__name__}: shape must have rank 2; given {shape} of rank {len(shape)}"
             )
-        return fill.Computed(self._diagonal)
-
-    def _diagonal(self, window: fill.Window, dtype: np.dtype) -> np.ndarray:
-        if dtype.kind in "biu":
-            limits = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
-            largest = 1 if dtype.kind == "b" else limits.max
-            if self.gain != int(self.gain) or not limits.min <= self.gain <= largest:
-                raise ValueError(
-                    f"{type(self).__name__}: gain must be an integer in "
-                    f"[{limits.min}, {largest}] for {dtype.name}; given {self.gain!r}"
-                )
-        elif dtype.kind != "c" and abs(self.gain) > float(ml_dtypes.finfo(dtype).max):
-            raise ValueError(
-                f"{type(self).__name__}: gain must be within ±{float(ml_dtypes.finfo(dtype).max):g}"
-                f" for {dtype.name}; given {self.gain!r}"
-            )
-        rows, columns = window
-        size = rows.stop - rows.start, columns.stop - columns.start
-        values = np.eye(*size, k=rows.start - columns.start, dtype=dtype)
-        values[values != 0] = self.gain
-        return values
+        return sources.Diagonal(self.gain)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

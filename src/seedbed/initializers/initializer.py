@@ -1,13 +1,20 @@
 """What all initializers share: the call, the configuration, the seed."""
 
+import contextlib
+import functools
 import math
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
-from ..fill import Source, Window, check_shape, fill
+import numpy as np
+
+from ..dtypes import as_dtype
+from ..errors import brief
+from ..fill import check_shape, fill
 from ..seeds import SeedGenerator, Stream, check_seed, random_seed
+from ..sources import Source, Window
 
 
 class Initializer:
@@ -62,7 +69,7 @@ class Initializer:
             self.source(shape),
             shape,
             dtype,
-            stream=self.stream(window is None),
+            stream=functools.partial(self.stream, window is None),
             window=window,
             out=out,
             device=device,
@@ -125,7 +132,7 @@ class RandomInitializer(Initializer):
                 warnings.warn(
                     f"{type(self).__name__} without a seed is used again and gives equal values; "
                     "pass a SeedGenerator for new ones on each call, or an initializer to each use",
-                    stacklevel=3,
+                    stacklevel=6,  # the caller of __call__, fill, _fill_random, _drawn and this
                 )
         return Stream(self.seed)
 
@@ -165,6 +172,40 @@ def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
     }
 
 
+def plain(value: Any) -> Any:
+    """Return an array or number as JSON can hold it; `restored` is the inverse.
+
+    Arrays become what Keras makes of them, complex numbers what Python writes.
+    """
+    if isinstance(value, np.ndarray):
+        array = {"value": plain(value.tolist()), "dtype": value.dtype.name}
+        return {"class_name": "__numpy__", "config": array}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    value = as_number(value)
+    return str(value) if isinstance(value, complex) else value
+
+
+def restored(owner: str, name: str, value: Any) -> Any:
+    """Return what `plain` made plain, or Keras, which has tensors too."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return complex(value)
+    if isinstance(value, list):
+        return [restored(owner, name, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    config = value.get("config")
+    if value.get("class_name") in ("__numpy__", "__tensor__") and isinstance(config, dict):
+        with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
+            array = restored(owner, name, config["value"])
+            return np.array(array, as_dtype(config["dtype"], owner))
+    raise ValueError(
+        f"{owner}: {name} must be a number, a list of them, or a dict as Keras writes arrays; "
+        f"given {brief(value)}"
+    )
+
+
 def as_number(value: Any) -> Any:
     """Return a scalar of NumPy's as Python's own number, and anything else as it is."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
@@ -177,5 +218,5 @@ def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> An
         raise TypeError(f"{type(owner).__name__}: {name} must be a number; given {value!r}")
     if not max(least, -sys.float_info.max) <= number <= sys.float_info.max:
         allowed = "a finite number" + (f" of at least {least:g}" if math.isfinite(least) else "")
-        raise ValueError(f"{type(owner).__name__}: {name} must be {allowed}; given {value!r}")
+        raise ValueError(f"{type(owner).__name__}: {name} must be {allowed}; given {brief(value)}")
     return number

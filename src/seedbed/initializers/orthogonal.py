@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .. import fill
+from .. import sources
 from .initializer import RandomInitializer, finite
 
 
@@ -28,7 +28,8 @@ class Orthogonal(RandomInitializer):
     estimators*, 1980.
 
     Needs rank 2 or more and a floating dtype; float16 and bfloat16 are rounded from float32. The
-    whole matrix has to fit in memory, some three times, even if only a window of it is asked for.
+    whole matrix has to fit in memory, even if only a window of it is asked for: about three times
+    in the precision computed in, and in slabs of 16 columns where it has fewer.
 
     Examples
     --------
@@ -46,14 +47,14 @@ class Orthogonal(RandomInitializer):
         self.gain = finite(self, "gain", gain)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
         if len(shape) < 2:
             raise ValueError(
                 f"{type(self).__name__}: shape must have rank 2 or more; "
                 f"given {shape} of rank {len(shape)}"
             )
-        return fill.Haar(float(self.gain))
+        return sources.Haar(float(self.gain))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -90,11 +91,11 @@ class DeltaOrthogonal(Orthogonal):
     array([[1, 1]])
     """
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
         if not 3 <= len(shape) <= 5 or shape[-2] > shape[-1]:
             raise ValueError(
                 f"{type(self).__name__}: shape must be (..., inputs, outputs) of rank 3 to 5, with "
                 f"no more inputs than outputs; given {shape}"
             )
-        return fill.Delta(float(self.gain))
+        return sources.Delta(float(self.gain))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .. import fill
+from .. import sources
 from .initializer import RandomInitializer, as_number, finite
 
 
@@ -33,9 +33,9 @@ class RandomNormal(RandomInitializer):
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
-        return fill.Normal(float(self.mean), float(self.stddev))
+        return sources.Normal(float(self.mean), float(self.stddev))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -62,7 +62,8 @@ class TruncatedNormal(RandomInitializer):
     less than 5 % of the normal distribution, candidates are uniform (narrow bounds) or of
     Rayleigh's distribution (Marsaglia, *Generating a variable from the tail of the normal
     distribution*, 1964), of which at least a third is kept. Every value v of any dtype satisfies
-    mean + lower stddev <= v <= mean + upper stddev, after rounding too.
+    mean + lower stddev <= v <= mean + upper stddev, after rounding too; if the dtype has no number
+    between the bounds, all values are the one nearest to their middle.
 
     Examples
     --------
@@ -77,25 +78,25 @@ class TruncatedNormal(RandomInitializer):
         mean: float = 0.0,
         stddev: float = 0.05,
         seed: Any = None,
-        lower: float = -fill.TRUNCATION,
-        upper: float = fill.TRUNCATION,
+        lower: float = -sources.TRUNCATION,
+        upper: float = sources.TRUNCATION,
     ) -> None:
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         self.lower, self.upper = as_number(lower), as_number(upper)
-        fill.check_truncation(self.lower, self.upper, type(self).__name__)
+        sources.check_truncation(self.lower, self.upper, type(self).__name__)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
-        return fill.TruncatedNormal(
+        return sources.TruncatedNormal(
             float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
         )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
         config = {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
-        if (self.lower, self.upper) != (-fill.TRUNCATION, fill.TRUNCATION):
+        if (self.lower, self.upper) != (-sources.TRUNCATION, sources.TRUNCATION):
             config |= {"lower": self.lower, "upper": self.upper}
         return config
 
@@ -132,9 +133,9 @@ class RandomUniform(RandomInitializer):
             )
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
-        return fill.Uniform(float(self.minval), float(self.maxval))
+        return sources.Uniform(float(self.minval), float(self.maxval))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

@@ -1,12 +1,12 @@
 """Kernels of a convolution that computes a short-time Fourier transform."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from .. import fill
+from .. import sources
 from ..dtypes import FLOATING
-from .initializer import Initializer
+from .initializer import Initializer, plain, restored
 
 SIDES = ("real", "imag")
 SCALINGS = ("density", "spectrum", None)
@@ -75,13 +75,13 @@ class STFT(Initializer):
         self.scaling = scaling
         self.periodic = periodic
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return what a table's values are."""
         if len(shape) != 3:
             raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
         weights = self._weights(shape[0])
 
-        def basis(window: fill.Window, dtype: np.dtype) -> np.ndarray:
+        def basis(window: sources.Window, dtype: np.dtype) -> np.ndarray:
             if dtype.name not in FLOATING:
                 raise ValueError(
                     f"STFT: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}"
@@ -95,7 +95,7 @@ class STFT(Initializer):
             values *= weights[samples, None]
             return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
 
-        return fill.Computed(basis)
+        return sources.Computed(basis)
 
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""
@@ -123,11 +123,18 @@ class STFT(Initializer):
         return values / norm
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal initializer."""
-        window = self.window.tolist() if isinstance(self.window, np.ndarray) else self.window
+        """Return the arguments that make an equal initializer, as JSON can hold them."""
         return {
             "side": self.side,
-            "window": window,
+            "window": self.window if isinstance(self.window, str) else plain(self.window),
             "periodic": self.periodic,
             "scaling": self.scaling,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return an initializer from the result of `get_config`."""
+        window = config.get("window", "hann")
+        if not isinstance(window, str):
+            window = restored(cls.__name__, "window", window)
+        return cls(**{**config, "window": window})

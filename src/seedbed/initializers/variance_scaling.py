@@ -5,7 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from .. import fill
+from .. import sources
 from .initializer import RandomInitializer, finite
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
@@ -156,11 +156,16 @@ class VarianceScaling(RandomInitializer):
             )
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
         """Return the distribution of a table's values."""
         try:
             fan_in, fan_out = compute_fans(
-                shape, self.input_axes, self.output_axes, **self._axes_of_jax()
+                shape,
+                self.input_axes,
+                self.output_axes,
+                in_axis=self.in_axis,
+                out_axis=self.out_axis,
+                batch_axis=self.batch_axis,
             )
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
@@ -180,11 +185,11 @@ class VarianceScaling(RandomInitializer):
         variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return fill.Uniform(-limit, limit)
+            return sources.Uniform(-limit, limit)
         stddev = math.sqrt(variance)
         if self.distribution == "untruncated_normal":
-            return fill.Normal(0.0, stddev)
-        return fill.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+            return sources.Normal(0.0, stddev)
+        return sources.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
     def _axes_of_jax(self) -> dict[str, Any]:
         """Return those of JAX's axes that are given."""

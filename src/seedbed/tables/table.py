@@ -5,7 +5,7 @@ import inspect
 import math
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 
 from .. import initializers
 from ..dtypes import FLOATING, FLOATING_DTYPES, as_dtype
-from ..fill import Window, check_shape
+from ..fill import check_shape, windows
 from ..initializers.initializer import RandomInitializer
+from ..sources import Window
 from .disk import read_all
 
 
@@ -214,42 +215,6 @@ def sizes(shape: tuple[int, ...]) -> str:
     return " × ".join(f"{size:,}" for size in shape) or "scalar"
 
 
-def windows(shape: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
-    """Yield windows of a shape that together are the elements `begin` to `end` in C order.
-
-    Examples
-    --------
-    >>> list(windows((5, 4), 2, 13))  # doctest: +NORMALIZE_WHITESPACE
-    [(slice(0, 1, None), slice(2, 4, None)),
-     (slice(1, 3, None), slice(0, 4, None)),
-     (slice(3, 4, None), slice(0, 1, None))]
-    """
-    if begin >= end:
-        return
-    if not shape:
-        yield ()
-        return
-    inner = shape[1:]
-    row = math.prod(inner)
-    first, skip = divmod(begin, row)
-    last, rest = divmod(end, row)
-    if first == last:
-        yield from _in_row(first, inner, skip, rest)
-        return
-    if skip:
-        yield from _in_row(first, inner, skip, row)
-        first += 1
-    if first < last:
-        yield (slice(first, last), *(slice(0, length) for length in inner))
-    if rest:
-        yield from _in_row(last, inner, 0, rest)
-
-
-def _in_row(row: int, inner: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
-    for window in windows(inner, begin, end):
-        yield (slice(row, row + 1), *window)
-
-
 def table(
     init: Any,
     shape: Any,
@@ -272,7 +237,10 @@ def table(
     if rows is not None:
         rows = _check_rows(rows, shape, owner)
     result = Table(name, init, shape, dtype, rows)
-    result.check()
+    try:
+        result.check()
+    except NotImplementedError as error:  # of a class that makes no values
+        raise TypeError(f"{owner}: {error}") from None
     return result
 
 

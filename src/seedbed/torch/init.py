@@ -11,7 +11,8 @@ import math
 import numpy as np
 import torch
 
-from .. import fill, initializers
+from .. import initializers, sources
+from ..fill import fill
 from ..initializers import Initializer
 from ..initializers.initializer import as_number
 from ..seeds import SeedGenerator, check_seed, derive
@@ -316,18 +317,18 @@ def sparse_(tensor: Filled, sparsity: float, std: float = 0.01, seed: Seed = Non
 class _Computed(Initializer):
     """An initializer that says what the values in a window are."""
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: fill.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
         raise NotImplementedError
 
-    def source(self, shape: tuple[int, ...]) -> fill.Source:
-        return fill.Computed(lambda window, dtype: self.values(shape, dtype, window))
+    def source(self, shape: tuple[int, ...]) -> sources.Source:
+        return sources.Computed(lambda window, dtype: self.values(shape, dtype, window))
 
 
 class _Dirac(_Computed):
     def __init__(self, groups: int) -> None:
         self.groups = groups
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: fill.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
         outputs, inputs = (np.arange(part.start, part.stop) for part in window[:2])
         ones = outputs[:, None] % (shape[0] // self.groups) == inputs
         for size, part in zip(shape[2:], window[2:], strict=True):
@@ -341,7 +342,7 @@ class _Matrix(_Computed):
     def __init__(self, matrix: Initializer) -> None:
         self.matrix = matrix
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: fill.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
         rows, *rest = window
         flat = (shape[0], math.prod(shape[1:]))
         part = self.matrix(flat, dtype, window=(rows, slice(None)))
@@ -353,14 +354,14 @@ class _Sparse(_Computed):
         self.sparsity = sparsity
         self.normal = initializers.RandomNormal(0.0, std, seed)
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: fill.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
         rows, columns = window
         stream = self.normal.stream(False)
-        normal = fill.Normal(0.0, float(self.normal.stddev))
-        values = fill.fill(normal, shape, dtype, stream=stream, window=window)
+        normal = sources.Normal(0.0, float(self.normal.stddev))
+        values = fill(normal, shape, dtype, stream=stream, window=window)
         # The zeros of a column are where its random keys are least.
-        keys = fill.fill(
-            fill.Uniform(0.0, 1.0),
+        keys = fill(
+            sources.Uniform(0.0, 1.0),
             shape,
             "float64",
             stream=stream._replace(seed=derive(stream.seed, "sparse_")),

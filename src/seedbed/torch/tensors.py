@@ -10,9 +10,9 @@ import torch
 
 from .. import initializers
 from ..dtypes import as_dtype
-from ..fill import Window
 from ..initializers import Initializer
 from ..initializers.initializer import has_seed
+from ..sources import Window
 
 Filled = TypeVar("Filled", bound=torch.Tensor)
 
