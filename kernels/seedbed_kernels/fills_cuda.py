@@ -25,6 +25,7 @@ from .samplers import REJECTING
 LANES = 32  # of a tile, and threads of a warp
 WARPS = 8  # most in a block
 BLOCKS = 16  # most for each multiprocessor
+FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
 AXES = 6  # outer axes of a window that a launch can take
 ROWS = 2**31  # likewise
 ALL_LANES = 0xFFFFFFFF
@@ -263,7 +264,7 @@ def fill_window(
     rows = (end - 1) // run - first_row + 1
     tile_values = LANES * (2 if out.dtype == np.float64 else 4)
     tiles = (min(run, out.size) + tile_values - 2) // tile_values + 1  # of a row, at most
-    blocks, warps = launch or (_most_blocks(-(-rows * tiles // WARPS)), WARPS)
+    blocks, warps = launch or (_blocks(-(-rows * tiles // WARPS)), WARPS)
     padding = AXES - len(shape)
     _kernel(type(sampler), out.dtype.name)[blocks, warps * LANES, stream](
         out,
@@ -311,9 +312,10 @@ def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | No
         As in `fill`.
     """
     if out.size:
-        blocks, warps = launch or (_most_blocks(-(-out.size // (LANES * WARPS))), WARPS)
+        blocks, warps = launch or (_blocks(-(-out.size // (LANES * WARPS))), WARPS)
         _constant_kernel()[blocks, warps * LANES, stream](out, even, odd)
 
 
-def _most_blocks(useful: int) -> int:
-    return min(useful, BLOCKS * cuda.get_current_device().MULTIPROCESSOR_COUNT)
+def _blocks(useful: int) -> int:
+    most = BLOCKS * cuda.get_current_device().MULTIPROCESSOR_COUNT
+    return min(max(useful, FEWEST), most)

@@ -100,7 +100,7 @@ class DeviceArray:
         cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0, owner: str = ""
     ) -> Self:
         """Return a new array whose values are not set."""
-        with _on(cuda(owner), device) as gpu:
+        with on_device(cuda(owner), device) as gpu:
             data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
         return cls(data, shape, dtype, device, stream)
 
@@ -162,7 +162,7 @@ class DeviceArray:
             return
         host = np.empty(self.shape, self.dtype)
         host[...] = values
-        with _on(_numba(), self.device):
+        with on_device(_numba(), self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
 
@@ -204,12 +204,12 @@ class DeviceArray:
     def send_to_host(self, out: np.ndarray) -> None:
         """Queue a copy to the host; it takes part in the background if `out` is pinned."""
         if self.size:
-            with _on(_numba(), self.device):
+            with on_device(_numba(), self.device):
                 self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        with _on(_numba(), self.device) as gpu:
+        with on_device(_numba(), self.device) as gpu:
             (self.stream or gpu.default_stream()).synchronize()
 
     def settle(self) -> None:
@@ -225,7 +225,7 @@ class DeviceArray:
             return
         bits = np.dtype(f"u{min(self.itemsize, 8)}")
         words = np.array([value], self.dtype).view(bits)
-        with _on(_numba(), self.device):
+        with on_device(_numba(), self.device):
             fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
 
     def fill_random(
@@ -244,7 +244,7 @@ class DeviceArray:
             return
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat = self._data.view(bits)
-        with _on(_numba(), self.device):
+        with on_device(_numba(), self.device):
             fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
 
     def fill_haar(
@@ -274,7 +274,7 @@ class DeviceArray:
         cupy = importlib.import_module("cupy")
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         with (
-            _on(_numba(), self.device),
+            on_device(_numba(), self.device),
             cupy.cuda.Device(self.device),
             haar_cuda.on_stream(self.stream),
         ):
@@ -327,7 +327,7 @@ class DeviceArray:
         """Let work queued on another stream from now on wait for what is queued on this one."""
         if stream == (int(self.stream) if self.stream else _LEGACY_STREAM):
             return
-        with _on(_numba(), self.device) as gpu:
+        with on_device(_numba(), self.device) as gpu:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(_stream(gpu, stream))
@@ -340,7 +340,7 @@ def _numba() -> Any:
 
 
 @contextlib.contextmanager
-def _on(gpu: Any, device: int) -> Iterator[Any]:
+def on_device(gpu: Any, device: int) -> Iterator[Any]:
     """Work on a GPU: what fails there is a `MemoryError` or an `OSError`."""
     try:
         with gpu.gpus[device]:
@@ -352,43 +352,6 @@ def _on(gpu: Any, device: int) -> Iterator[Any]:
         if failure[0] == "CUDA_ERROR_OUT_OF_MEMORY":
             raise MemoryError(f"cuda:{device} has not enough free memory") from error
         raise OSError(f"cuda:{device} failed: {failure[0]}") from error
-
-
-class Staging:
-    """A buffer on a GPU, a twin of it in pinned host memory, and a stream of their own.
-
-    While one is on its way to the host and beyond, the next can be filled.
-
-    Parameters
-    ----------
-    nbytes : int
-        Of each of the two.
-    device : str
-    owner : str
-        Whom errors name.
-    """
-
-    def __init__(self, nbytes: int, device: str, owner: str) -> None:
-        self._device = device_number(device, owner)
-        with _on(cuda(owner), self._device) as gpu:
-            stream = gpu.stream()
-            self._host = gpu.pinned_array(nbytes, np.uint8)
-        shape, dtype = (nbytes,), np.dtype(np.uint8)
-        self._bytes = DeviceArray.empty(shape, dtype, self._device, stream, owner)
-
-    def array(self, size: int, dtype: np.dtype) -> DeviceArray:
-        """Return the beginning of the buffer as a flat array to be filled."""
-        part = self._bytes[: size * dtype.itemsize]
-        return DeviceArray(part._data, (size,), dtype, self._device, part.stream)
-
-    def send(self, place: slice) -> None:
-        """Queue a copy of the first bytes to a place in the memory of the host."""
-        self._bytes[: place.stop - place.start].send_to_host(self._host[place])
-
-    def receive(self, place: slice) -> np.ndarray:
-        """Return the bytes sent to a place, once they are there."""
-        self._bytes.synchronize()
-        return self._host[place]
 
 
 def place(
@@ -442,7 +405,7 @@ def adopt(out: Any, owner: str) -> DeviceArray:
     if not _contiguous(tensor):
         raise ValueError(f"{owner}: out must be C-contiguous; given strides {tensor.strides}")
     number = tensor.device[1]
-    with _on(gpu, number):
+    with on_device(gpu, number):
         nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
         data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
         stream = 0 if handle is None else _stream(gpu, handle)

@@ -34,6 +34,10 @@ def complete_simulator():
     FakeCUDAModule.syncwarp = lambda self: threading.current_thread().syncthreads()
     FakeCUDADevice.MULTIPROCESSOR_COUNT = 1
 
+    from seedbed_kernels import fills_cuda
+
+    fills_cuda.FEWEST = 2  # a simulated block takes as long as it would with work
+
 
 def gpu() -> bool:
     """Return whether there is a GPU to run on."""

@@ -209,3 +209,24 @@ def test_what_is_compiled_here_is_what_is_launched(monkeypatch, sampler, dtype):
     fills_cuda.fill_window(out, 3, 2**40, [7, 5], [900, 30], 9, key, parameters, launch=(1, 1))
     for arguments in launched:
         assert tuple(map(typeof, arguments)) == signature(sampler, dtype).args
+
+
+@pytest.mark.parametrize(("processors", "small", "large"), [(132, 128, 132 * 16), (4, 64, 64)])
+def test_how_many_blocks_are_launched(monkeypatch, processors, small, large):
+    """Numba warns of fewer than 128, so the few that a small fill needs are padded."""
+    launched = []
+
+    class Kernel:
+        def __getitem__(self, configuration):
+            return lambda *arguments: launched.append(configuration[0])
+
+    device = python_types.SimpleNamespace(MULTIPROCESSOR_COUNT=processors)
+    monkeypatch.setattr(fills_cuda.cuda, "get_current_device", lambda: device)
+    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: Kernel())
+    monkeypatch.setattr(fills_cuda, "_constant_kernel", Kernel)
+    parameters, key = samplers.Uniform(*[np.float32(1)] * 4), (np.uint64(7),) * 3
+    for size in (1, 10**9):
+        out = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (size,), (0,))
+        fills_cuda.fill(out, 0, key, parameters)
+        fills_cuda.constant(out.view(np.uint32), 0, 0)
+    assert launched == [small, small, large, large]

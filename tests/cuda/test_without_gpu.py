@@ -135,5 +135,5 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
 
 def test_other_errors_stay_as_they_are():
     gpu = types.SimpleNamespace(gpus=[contextlib.nullcontext()])
-    with pytest.raises(KeyError, match="x"), device_layer._on(gpu, 0):
+    with pytest.raises(KeyError, match="x"), device_layer.on_device(gpu, 0):
         raise KeyError("x")

@@ -36,8 +36,8 @@ DIFFERENCES = {
     "initializer, which they do not know as VarianceScaling",
     "identity": "Identity keeps `gain` in its configuration, and the dtype asked for; a gain that "
     "an integer dtype does not hold is an error",
-    "constant": "Constant into a dtype of lesser kind (1.5 into int32) is an error; "
-    '`get("constant")` works',
+    "constant": "Constant into a dtype of lesser kind (1.5 into int32) or too small is an "
+    'error; complex ones can be saved; `get("constant")` works',
     "stft": "STFT is computed in float64, takes floating dtypes only, fills all channels, and has "
     "no NaN: one frequency is the zeroth, an all-zero window an error",
     "unknown": "`deserialize` of an unknown name is a ValueError with the nearest names; another "
@@ -214,6 +214,12 @@ def test_constant():
     np.testing.assert_array_equal(theirs.Constant(1.5)((2,), "int32"), [1, 1])
     with pytest.raises(ValueError, match="float64 does not fit dtype int32"):
         initializers.Constant(1.5)((2,), "int32")
+    assert np.isinf(np.asarray(theirs.Constant(1e10)((2,), "float16"))).all()
+    with pytest.raises(ValueError, match="value must be within ±65504"):
+        initializers.Constant(1e10)((2,), "float16")
+    with pytest.raises(TypeError):
+        theirs.Constant(1j).get_config()
+    assert initializers.Constant(1j).get_config() == {"value": "1j"}
     with pytest.raises(KeyError):
         theirs.get("constant")
     assert initializers.get("constant").value == 0.0

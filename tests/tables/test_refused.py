@@ -215,9 +215,9 @@ def test_a_part_says_which_it_is():
 
 
 def test_an_interrupted_plan_says_what_is_saved(monkeypatch, capsys):
-    from seedbed.tables import stream
+    from seedbed.tables import pipeline
 
-    write_all, left = stream.write_all, [3]
+    write_all, left = pipeline.write_all, [3]
 
     def stopping(*arguments):
         left[0] -= 1
@@ -225,10 +225,10 @@ def test_an_interrupted_plan_says_what_is_saved(monkeypatch, capsys):
             raise KeyboardInterrupt
         write_all(*arguments)
 
-    monkeypatch.setattr(stream, "write_all", stopping)
+    monkeypatch.setattr(pipeline, "write_all", stopping)
     Path("plan.toml").write_text(PLAN.replace("8, 3", "3_000_000, 8") + 'file = "x.npy"')
     clock = types.SimpleNamespace(monotonic=iter(range(0, 10**6, 9)).__next__)
-    monkeypatch.setattr(stream, "time", clock)  # every chunk is a checkpoint
+    monkeypatch.setattr(pipeline, "time", clock)  # every chunk is a checkpoint
     assert main(["table", "--plan=plan.toml"]) == 130
     assert "of x.npy is saved, --resume continues it" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.tables import stream
+from seedbed.tables import pipeline
 
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (20_000, 50)  # 4 MB
@@ -29,7 +29,7 @@ class StoppedError(Exception):
 @contextlib.contextmanager
 def stopped_after(monkeypatch, count, error=StoppedError):
     """Let so many chunks be written, and then fail."""
-    write_all = stream.write_all
+    write_all = pipeline.write_all
     left = [count]
 
     def failing(fd, data, offset):
@@ -39,7 +39,7 @@ def stopped_after(monkeypatch, count, error=StoppedError):
         write_all(fd, data, offset)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "write_all", failing)
+        patch.setattr(pipeline, "write_all", failing)
         yield
 
 
@@ -194,7 +194,7 @@ def test_a_disk_that_fails(tmp_path, monkeypatch, code):
 def test_a_flush_that_fails_does_not_count(tmp_path, monkeypatch):
     path = tmp_path / "table.npy"
     calls = [0]
-    sync = stream.sync
+    sync = pipeline.sync
 
     def failing(fd):
         calls[0] += 1
@@ -203,7 +203,7 @@ def test_a_flush_that_fails_does_not_count(tmp_path, monkeypatch):
         sync(fd)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "sync", failing)
+        patch.setattr(pipeline, "sync", failing)
         with pytest.raises(OSError, match="flush failed"):
             write(path)
     assert json.loads((tmp_path / "table.npy.part.json").read_text())["done"] == 11 * CHUNK

@@ -253,10 +253,10 @@ def test_growing_refuses(table, tmp_path, arguments, message):
 
 
 def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
-    from seedbed.tables import stream
+    from seedbed.tables import pipeline
 
     new = tmp_path / "new.safetensors"
-    write_all, left = stream.write_all, [4]
+    write_all, left = pipeline.write_all, [4]
 
     def failing(*arguments):
         left[0] -= 1
@@ -266,7 +266,7 @@ def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
 
     options = {"grow": table, "chunk_bytes": 30_000, "checkpoint_seconds": 0}
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "write_all", failing)
+        patch.setattr(pipeline, "write_all", failing)
         with pytest.raises(KeyboardInterrupt):
             tables.write(new, None, (6000, 20), **options)
     before = table.read_bytes()
@@ -280,10 +280,10 @@ def test_growing_resumes_only_from_the_same_file(table, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("how", ["in place", "by rename", "before finish"])
 def test_growing_from_a_file_that_changes_meanwhile(table, tmp_path, monkeypatch, how):
-    from seedbed.tables import stream, writing
+    from seedbed.tables import pipeline, writing
 
     new = tmp_path / "new.safetensors"
-    write_all = stream.write_all
+    write_all = pipeline.write_all
 
     def change():
         if how == "by rename":
@@ -299,7 +299,7 @@ def test_growing_from_a_file_that_changes_meanwhile(table, tmp_path, monkeypatch
         write_all(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "write_all", changing)
+        patch.setattr(pipeline, "write_all", changing)
         if how == "before finish":
             patch.setattr(writing, "try_finish", lambda *_, **__: [])
             tables.write(new, None, (6000, 20), grow=table)

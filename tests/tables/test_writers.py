@@ -35,14 +35,14 @@ def in_a_process_of_its_own(call):
 @pytest.mark.parametrize("by_finish", [False, True])
 @pytest.mark.parametrize("shards", [None, 3])
 def test_nobody_else_writes_until_the_name_is_given(tmp_path, monkeypatch, shards, by_finish):
-    from seedbed.tables import finishing, stream, writing
+    from seedbed.tables import finishing, pipeline, writing
 
     path = tmp_path / ("shards" if shards else "table.npy")
     said = []
     publish = finishing.publish
 
     def second():
-        monkeypatch.setattr(stream, "write_all", None)  # dies when it has begun
+        monkeypatch.setattr(pipeline, "write_all", None)  # dies when it has begun
         tables.write(path, INIT, SHAPE, shards=shards, force=True)
 
     def late(*arguments, **options):
@@ -123,13 +123,15 @@ def test_a_refused_part_leaves_the_file_of_another(tmp_path, monkeypatch):
     said = []
 
     def second():
-        monkeypatch.setattr(module, "begin", lambda output, part, **_: blank(output, part))
+        monkeypatch.setattr(module, "starting_state", lambda output, part, **_: blank(output, part))
         tables.write(path, other, SHAPE, part=(2, 2))
 
-    begin = module.begin
+    begin = module.starting_state
 
     def blank(output, part):
-        monkeypatch.setattr(module, "begin", begin)  # the look under the lock is a real one
+        monkeypatch.setattr(
+            module, "starting_state", begin
+        )  # the look under the lock is a real one
         return module.State(output.describe(), part, 0, 1)
 
     def save(self, place, real=module.State.save):

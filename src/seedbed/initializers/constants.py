@@ -16,8 +16,9 @@ class Constant(Initializer):
     Parameters
     ----------
     value : scalar or array_like
-        An array must broadcast to the shape. It must convert to the dtype without loss of kind: a
-        float does not fit an integer dtype, nor a complex number a floating one.
+        An array must broadcast to the shape. It must convert to the dtype without loss of kind, and
+        finite values must stay finite: a float does not fit an integer dtype, nor a complex number
+        a floating one, nor 1e10 float16.
 
     Notes
     -----

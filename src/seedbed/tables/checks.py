@@ -62,7 +62,7 @@ def _allocated(path: Path) -> int:
     return path.stat().st_blocks * 512 if path.exists() else 0
 
 
-def begin(output: Output, part: Part, *, resume: bool, force: bool) -> State:
+def starting_state(output: Output, part: Part, *, resume: bool, force: bool) -> State:
     """Return the state to start from: at the beginning, or as an earlier run saved it.
 
     Parameters

@@ -27,7 +27,7 @@ from typing import Any
 
 from ..seeds import check_seed
 from ..seeds import derive as named_seed
-from .checks import begin, check_space
+from .checks import check_space, starting_state
 from .finishing import is_finished
 from .output import Output, check_part, output_at
 from .table import Table, initializer, table
@@ -128,7 +128,7 @@ def write_each(
     for output in outputs:
         this = check_part(part, output)
         if not (resume and is_finished(output)):
-            begun.append((output, begin(output, this, resume=resume, force=force)))
+            begun.append((output, starting_state(output, this, resume=resume, force=force)))
     check_space(begun)
     for output in outputs:
         yield write_output(

@@ -13,14 +13,14 @@ from .. import cuda
 from . import states
 from .advice import ScaleWarning, advice
 from .atomic import OutputError, opened, remove_empty, sync_folder
-from .checks import begin, check_space
+from .checks import check_space, starting_state
 from .disk import write_all
 from .finishing import clean, few, is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
+from .pipeline import Journal, write_chunks
 from .progress import bar
 from .states import State
-from .stream import Journal, stream
 from .table import table
 
 CHUNK_BYTES = 16 << 20
@@ -205,7 +205,7 @@ def write_output(
         clean(output)
         return Summary(output, 0, 0, time.perf_counter() - start, this, [])
     runs = output.runs(this)
-    state = begin(output, this, resume=resume, force=force)
+    state = starting_state(output, this, resume=resume, force=force)
     check_space([(output, state)])
     for one in output.tables:
         for line in advice(one):
@@ -216,20 +216,22 @@ def write_output(
     chunk_bytes = min(chunk_bytes, max(state.total, 1))
     with _opened(output, runs, this) as fds:
         try:
-            state = begin(output, this, resume=resume, force=force)  # now that nobody else writes
+            state = starting_state(
+                output, this, resume=resume, force=force
+            )  # now that nobody else writes
         except OutputError:
             _leave(output, fds)
             raise
         journal = None
         try:
             _prepare(output, runs, fds, state)
-            right = _right(runs, fds, state.done, chunk_bytes)
+            right = _resume_point(runs, fds, state.done, chunk_bytes)
             state = state._replace(done=right, complete=False)
             state.save(place)
             values = sum(run.end - run.begin for run in runs)
             with bar(values, state.total, state.done, progress) as shown:
                 journal = Journal(fds, state, place, checkpoint_seconds, shown)
-                stream(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes, device)
+                write_chunks(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes, device)
             journal.checkpoint(complete=True)
         except BaseException:
             saved = journal.state if journal else state
@@ -279,7 +281,7 @@ def _prepare(output: Output, runs: Sequence[Run], fds: dict[str, int], state: St
             sync_folder(folder)
 
 
-def _right(runs: Sequence[Run], fds: dict[str, int], done: int, chunk_bytes: int) -> int:
+def _resume_point(runs: Sequence[Run], fds: dict[str, int], done: int, chunk_bytes: int) -> int:
     """Return how many of the first `done` bytes to go on after: the last chunks are right there."""
     at, right = done, 0
     for chunk in last_chunks(runs, done, chunk_bytes):

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
 from .disk import PAGE, room, sync, write_all
 from .output import Run
+from .staging import Staging
 from .states import State
 
 BUFFERS = 3  # one being made, one being written, one between
@@ -94,7 +94,7 @@ class OnDevice:
     """Likewise on a GPU, which makes one chunk while another comes to the host."""
 
     def __init__(self, nbytes: int, device: str) -> None:
-        self._staging = cuda.Staging(nbytes + PAGE, device, "tables.write")
+        self._staging = Staging(nbytes + PAGE, device, "tables.write")
 
     def make(self, chunk: Run) -> None:
         """Queue all the work for a chunk."""
@@ -107,7 +107,7 @@ class OnDevice:
         return self._staging.receive(chunk.place)
 
 
-def stream(
+def write_chunks(
     chunks: Iterable[Run], journal: Journal, chunk_bytes: int, device: str | None = None
 ) -> None:
     """Make chunks one by one; the journal writes them on a thread of its own."""

@@ -1,0 +1,43 @@
+"""How what a GPU makes comes to the host: through pinned memory, in the background."""
+
+import numpy as np
+
+from .. import cuda
+from ..cuda import DeviceArray
+
+
+class Staging:
+    """A buffer on a GPU, a twin of it in pinned host memory, and a stream of their own.
+
+    While one is on its way to the host and beyond, the next can be filled.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of each of the two.
+    device : str
+    owner : str
+        Whom errors name.
+    """
+
+    def __init__(self, nbytes: int, device: str, owner: str) -> None:
+        self._device = cuda.device_number(device, owner)
+        with cuda.on_device(cuda.cuda(owner), self._device) as gpu:
+            stream = gpu.stream()
+            self._host = gpu.pinned_array(nbytes, np.uint8)
+        shape, dtype = (nbytes,), np.dtype(np.uint8)
+        self._bytes = DeviceArray.empty(shape, dtype, self._device, stream, owner)
+
+    def array(self, size: int, dtype: np.dtype) -> DeviceArray:
+        """Return the beginning of the buffer as a flat array to be filled."""
+        part = self._bytes[: size * dtype.itemsize]
+        return DeviceArray(part._data, (size,), dtype, self._device, part.stream)
+
+    def send(self, place: slice) -> None:
+        """Queue a copy of the first bytes to a place in the memory of the host."""
+        self._bytes[: place.stop - place.start].send_to_host(self._host[place])
+
+    def receive(self, place: slice) -> np.ndarray:
+        """Return the bytes sent to a place, once they are there."""
+        self._bytes.synchronize()
+        return self._host[place]
