@@ -18,7 +18,7 @@ from numba.np.numpy_support import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import draws
-from .compiling import align_stack, intrinsic, scalar
+from .compiling import INSIDE, align_stack, intrinsic, part
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
 from .samplers import REJECTING
 
@@ -61,7 +61,7 @@ def draw(sampler, block, redraws, first_tile, key) -> Any:
     """Fill a block of whole tiles, the first of which is number `first_tile`."""
 
 
-@overload(values_per_tile)
+@overload(values_per_tile, jit_options=INSIDE)
 def _values_per_tile(sampler):
     count = TILE_BYTES // numpy_support.as_dtype(sampler[0]).itemsize
     return lambda sampler: count
@@ -71,19 +71,19 @@ def _drawn(drawing, sampler):
     return drawing(sampler.instance_class, numpy_support.as_dtype(sampler[0]).type)
 
 
-@overload(lane_values)
+@overload(lane_values, jit_options=INSIDE)
 def _lane_values(sampler, lane, attempt, key):
     values = _drawn(draws.lane_values, sampler)
     return lambda sampler, lane, attempt, key: values(sampler, lane, attempt, key)
 
 
-@overload(value_at)
+@overload(value_at, jit_options=INSIDE)
 def _value_at(sampler, place, lane, attempt, key):
     value = _drawn(draws.value_at, sampler)
     return lambda sampler, place, lane, attempt, key: value(sampler, place, lane, attempt, key)
 
 
-@overload(rounded)
+@overload(rounded, jit_options=INSIDE)
 def _rounded(value, out):
     if out.dtype == types.uint16:
         return lambda value, out: bfloat16_bits(value)
@@ -92,20 +92,20 @@ def _rounded(value, out):
     return lambda value, out: value
 
 
-@scalar
+@part
 def finished(value, sampler, out):
     """Return a base value scaled, shifted, clamped and rounded to what `out` holds."""
     value = scale_shift_clamp(value, sampler.scale, sampler.shift, sampler.low, sampler.high)
     return rounded(value, out)
 
 
-@scalar
+@part
 def unfinished(value, sampler, out):
     """Return a base value as it is."""
     return value
 
 
-@overload(put)
+@overload(put, jit_options=INSIDE)
 def _put(tile, lane, values, sampler):
     last = unfinished if sampler.instance_class in REJECTING else finished
     if len(values) == 2:
@@ -140,10 +140,10 @@ def room(size: int, dtype: Any) -> Any:
 
         return types.CPointer(dtype)(), codegen
 
-    return scalar(lambda: carray(pointer(), size))
+    return part(lambda: carray(pointer(), size))
 
 
-@overload(scratch)
+@overload(scratch, jit_options=INSIDE)
 def _scratch(sampler, out):
     precision = sampler[0]
     per_tile = TILE_BYTES // (precision.bitwidth // 8)
@@ -156,7 +156,7 @@ def _scratch(sampler, out):
     return lambda sampler, out: (tile(), (base(), rejected(), redrawn()))
 
 
-@overload(draw)
+@overload(draw, jit_options=INSIDE)
 def _draw(sampler, block, redraws, first_tile, key):
     if sampler.instance_class not in REJECTING:
         return lambda sampler, block, redraws, first_tile, key: draw_tiles(
@@ -179,7 +179,7 @@ def _draw(sampler, block, redraws, first_tile, key):
     return implementation
 
 
-@scalar
+@part
 def draw_tiles(sampler, block, first_tile, key):
     """Fill a block with the values of attempt 0."""
     per_tile = values_per_tile(sampler)
@@ -192,7 +192,7 @@ def draw_tiles(sampler, block, first_tile, key):
             put(tile, j + HALF_TILE, lane_values(sampler, far, np.uint64(0), key), sampler)
 
 
-@scalar
+@part
 def redraw(sampler, base, rejected, redrawn, first_tile, key):
     """Replace the values that the sampler rejects, all of a block's together at each attempt."""
     per_tile = values_per_tile(sampler)
@@ -281,7 +281,7 @@ def count_ones(typingctx, mask):
     return types.int64(types.uint64), codegen
 
 
-@scalar
+@part
 def find_rejected(base, rejected, lower, upper):
     """List the indices of the values not in [lower, upper]; return how many there are."""
     count = 0
@@ -297,7 +297,7 @@ def find_rejected(base, rejected, lower, upper):
     return count
 
 
-@scalar
+@part
 def fill_run(out, first, key, sampler, work):
     """Fill `out` with the elements that follow each other from number `first`."""
     one_tile, redraws = work
