@@ -1,6 +1,6 @@
-"""All timings in one go: ``python -m benchmarks.report [--quick]``.
+"""All timings in one go: ``python -m benchmarks.report [--quick] [--out FOLDER]``.
 
-Writes benchmarks/results/report.md and its plots. Libraries that are not installed are left out,
+Writes report.md and its plots into the folder, by default benchmarks/results. Libraries that are not installed are left out,
 and named so.
 """
 
@@ -247,9 +247,11 @@ def main() -> None:
     """Measure, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the report")
-    quick = parser.parse_args().quick
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write into")
+    options = parser.parse_args()
+    quick, out = options.quick, options.out
     size = 10**6 if quick else 10**8
-    RESULTS.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
 
     first = latencies()
     found = rates(size, 3 if quick else 5)
@@ -258,11 +260,12 @@ def main() -> None:
     shapes = orthogonal.SHAPES[:1] if quick else orthogonal.SHAPES
     orthonormal = {shape: orthogonal.compare(shape) for shape in shapes}
     whole = allocating(size)
-    plot_bars(found, RESULTS / "libraries.png")
-    plot_sizes(10**6 if quick else 10**9, RESULTS / "sizes.png")
-    plot_threads(size, RESULTS / "threads.png")
-    plot_latencies(first, RESULTS / "latency.png")
-    (RESULTS / "report.md").write_text(
+    limits = f"[limits.md]({os.path.relpath(RESULTS / 'limits.md', out)})"
+    plot_bars(found, out / "libraries.png")
+    plot_sizes(10**6 if quick else 10**9, out / "sizes.png")
+    plot_threads(size, out / "threads.png")
+    plot_latencies(first, out / "latency.png")
+    (out / "report.md").write_text(
         f"""# Timings
 
 {environment()}
@@ -288,7 +291,7 @@ Rates are those of one loop over all that is compared here, the median of nine t
 
 {aims(compared, narrow, first, orthonormal, whole)}
 
-[limits.md](limits.md) says what limits those that were missed.
+{limits} says what limits those that were missed.
 
 ## Time to the first value
 
@@ -302,7 +305,7 @@ Rates are those of one loop over all that is compared here, the median of nine t
 ![values/s over threads](threads.png)
 """
     )
-    print(RESULTS / "report.md")
+    print(out / "report.md")
 
 
 if __name__ == "__main__":

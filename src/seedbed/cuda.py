@@ -398,7 +398,8 @@ def adopt(out: Any, owner: str) -> DeviceArray:
         assert interface is not None
         capsule, tensor = None, _described(interface, _where(interface, gpu, owner))
     else:
-        capsule = _capsule(out, _LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
+        with on_device(gpu, out.__dlpack_device__()[1]):  # PyTorch exports from no other
+            capsule = _capsule(out, _LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
         tensor = dlpack.read(capsule)
     if tensor.read_only or (interface and interface["data"][1]):
         raise ValueError(f"{owner}: out must be writable; given a read-only array")

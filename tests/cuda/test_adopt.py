@@ -67,6 +67,32 @@ def test_dlpack_alone(dtype):
     assert out.asked[-1] == 1
 
 
+def test_arrays_are_exported_while_their_gpu_is_the_current_one(monkeypatch):
+    """PyTorch refuses to export a tensor of another."""
+    current = [0]
+
+    class Gpu:
+        def __init__(self, number):
+            self.number = number
+
+        def __enter__(self):
+            current.append(self.number)
+
+        def __exit__(self, *_):
+            current.pop()
+
+    class Tensor(Foreign):
+        def __dlpack__(self, *, stream):
+            if current[-1] != self.number:
+                raise BufferError("Can't export tensors on a different CUDA device index")
+            return super().__dlpack__(stream=stream)
+
+    monkeypatch.setattr(device_layer.cuda("test"), "gpus", [Gpu(0), Gpu(1)])
+    for number in (0, 1):
+        assert device_layer.adopt(Tensor(number=number), "test").device == number
+    assert current == [0]
+
+
 @pytest.mark.parametrize(
     ("handle", "stream"), [(1, "legacy"), (2, "per thread"), (77, "stream 77")]
 )
