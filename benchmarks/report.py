@@ -1,7 +1,7 @@
 """All timings in one go: ``python -m benchmarks.report [--quick] [--out FOLDER]``.
 
-Writes report.md and its plots into the folder, by default benchmarks/results. Libraries that are not installed are left out,
-and named so.
+Writes report.md and its plots into the folder, by default benchmarks/results. Libraries that are
+not installed are left out, and named so.
 """
 
 import argparse
