@@ -37,11 +37,11 @@ class TruncatedNormal(NamedTuple):
 
 
 class NarrowNormal(NamedTuple):
-    """``d * scale + shift`` kept in [low, high], with 0 <= d <= upper, for a little of a normal.
+    """``d * scale + shift`` kept in [low, high], where a + d is a normal between close bounds.
 
-    lower + d, with the lower bound in units of `scale`, is normal between bounds over which the
-    density changes little. `slope` is twice that bound, and `rest` its square less that of the
-    least |z| within the bounds. `lower` is 0.
+    The lower bound is a, in units of `scale`, and 0 <= d <= upper. `slope` is 2 a, and `rest` is a²
+    less the least z² of the z between the bounds: with them the density at a + d, relative to its
+    maximum, is exp(-(d² + slope d + rest) / 2). `lower` is 0.
     """
 
     scale: Any
@@ -55,9 +55,10 @@ class NarrowNormal(NamedTuple):
 
 
 class TailNormal(NamedTuple):
-    """``d * scale + shift`` kept in [low, high], with 0 <= d <= upper: near + d is a normal's tail.
+    """``d * scale + shift`` kept in [low, high], where near + d is the tail of a normal.
 
-    `near`, at least 1, is the bound next to the mean, in units of `scale`. `lower` is 0.
+    `near`, at least 1, is the bound next to the mean, in units of `scale`; 0 <= d <= upper, which
+    may be infinite. `lower` is 0.
     """
 
     scale: Any
