@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .compiling import intrinsic, kernel
+from .compiling import cpu_has, intrinsic, kernel
 
 REVISION = 1  # raise when `_accumulate` changes: Numba's cache does not see the intrinsics
 SIDE = 16
@@ -22,8 +22,7 @@ NARROW_ROWS = 4  # and elsewhere; half as many in float64
 
 def _rows(context: Any, bits: int) -> int:
     """Return how many rows of a block's sums stay in registers on the CPU compiled for."""
-    _, name, features = context.codegen().magic_tuple()
-    wide = "+avx512f" in features or name == "x86-64-v4"
+    wide = cpu_has(context, "avx512f", "x86-64-v4")
     return (WIDE_ROWS if wide else NARROW_ROWS) * 32 // bits
 
 

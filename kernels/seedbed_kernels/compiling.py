@@ -69,6 +69,12 @@ def align_stack(typingctx: Any) -> Any:
     return numba.types.void(), codegen
 
 
+def cpu_has(context: Any, feature: str, *names: str) -> bool:
+    """Return whether the CPU compiled for has a feature: as LLVM tells it, or as its name says."""
+    _, name, features = context.codegen().magic_tuple()
+    return f"+{feature}" in features.split(",") or name in names
+
+
 def on_cuda(builder: Any) -> bool:
     """Return whether an intrinsic is being written out for a CUDA GPU."""
     return builder.module.triple.startswith("nvptx")

@@ -8,9 +8,10 @@ Names say the interval: ``closed`` and ``open`` for its lower, then its upper en
 """
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 
-from .compiling import intrinsic, on_cuda, scalar
+from .compiling import cpu_has, intrinsic, on_cuda, scalar
 
 F32 = np.float32
 F64 = np.float64
@@ -168,9 +169,32 @@ def bfloat16_bits(value):
     return np.uint16(np.int32(bits + np.int32(0x7FFF) + odd) >> 16)
 
 
+@intrinsic
+def has_float16(typingctx):
+    """Return whether the processor itself rounds to float16."""
+
+    def codegen(context, builder, signature, args):
+        found = on_cuda(builder) or cpu_has(context, "f16c", "x86-64-v3", "x86-64-v4")
+        return ir.Constant(ir.IntType(1), found)
+
+    return types.boolean(), codegen
+
+
+@intrinsic
+def rounded_to_float16(typingctx, value):
+    """Return the bits of a float32 rounded to float16 by the processor."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+
+    return types.int16(types.float32), codegen
+
+
 @scalar
 def float16_bits(value):
     """Return a float32 below 65520 in size rounded to the nearest float16, ties to even."""
+    if has_float16():
+        return rounded_to_float16(value)
     bits = float32_bits(value)
     sign = np.int32((bits >> 16) & 0x8000)
     magnitude = np.int32(bits & 0x7FFFFFFF)
