@@ -316,3 +316,11 @@ def test_a_generator_has_so_many_draws():
     assert generator.next().draw == 2**32 - 1
     with pytest.raises(ValueError, match=r"SeedGenerator: .* 4294967295 draws"):
         generator.next()
+
+
+def test_every_name_is_said_everywhere():
+    """By name in the registry, as an attribute of the module, and in what it exports."""
+    names = {name: kind for name, kind in BY_NAME.items() if name != "initializer"}
+    assert {name: getattr(initializers, name) for name in names} == names
+    others = {"SeedGenerator", "compute_fans", "deserialize", "get", "serialize"}
+    assert set(initializers.__all__) == set(names) | others

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -197,3 +199,14 @@ def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards)
     assert len(os.listdir(tmp_path)) > 1
     assert tables.write(path, INIT, SHAPE, shards=shards, resume=True).values == 0
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_child_is_no_writer():
+    code = (
+        "import os\nfrom seedbed.tables import atomic\natomic._writing.add('table.npy')\n"
+        "child = os.fork()\nif not child: os._exit(len(atomic._writing))\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(atomic._writing))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"]

@@ -22,6 +22,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK_SPACE = 2**62  # bytes, mostly past the end of the file, that stand for all of it
 _writing: set[str] = set()  # POSIX locks do not keep out threads of one process
 _writing_turn = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no lock of its parent
+    os.register_at_fork(after_in_child=_writing.clear)
 
 
 class OutputError(OSError, ValueError):
