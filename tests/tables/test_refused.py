@@ -246,3 +246,42 @@ def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
     monkeypatch.setattr(safetensors, "header", counted)
     tables.write("s", INIT, (8, 3), shards=8, part=(4, 4))
     assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*TABLE[:-1], f"--shape=1{'0' * 400}x4"], "shape must be below 2**63 bytes; given (1000"),
+        ([*TABLE[:-1], f"--shape={'9' * 5000}x4"], "--shape must be sizes joined by x"),
+        ([*TABLE, f"--set=stddev=1{'0' * 400}"], "RandomNormal: stddev must be a finite number"),
+        (["table", "--initializer=initializer", "--out=b.npy", "--shape=2"], "must implement"),
+        (["show", "--initializer=initializer", "--shape=8x3"], "seedbed show: Initializer must"),
+        (["show", "--initializer=constant", "--set=value=1e999", "--shape=8x3"], "finite values"),
+        (
+            ["table", "--initializer=constant", "--set=value={}", "--out=b.npy", "--shape=2"],
+            "Constant: value must be a number",
+        ),
+    ],
+)
+def test_what_used_to_be_a_traceback(capsys, arguments, message):
+    assert message in said(capsys, *arguments)
+
+
+def test_seeds_with_leading_zeros():
+    assert main([*TABLE[:2], "--seed=07", "--out=seven.npy", "--shape=8x3"]) == 0
+    expected = initializers.RandomNormal(seed=7)((8, 3))
+    np.testing.assert_array_equal(np.load("seven.npy"), expected)
+
+
+def test_complex_constants_are_saved_and_verified(capsys):
+    options = ["--initializer=constant", "--set=value=1-2j", "--dtype=complex64", "--shape=4x3"]
+    assert main(["table", *options, "--out=c.safetensors"]) == 0
+    assert main(["verify", "c.safetensors"]) == 0
+    assert "all 12 values compared are right" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("error")
+def test_bounds_beyond_float32_are_as_good_as_none():
+    far = initializers.TruncatedNormal(lower=-1e39, upper=1e39, seed=7)
+    none = initializers.TruncatedNormal(lower=-float("inf"), upper=float("inf"), seed=7)
+    np.testing.assert_array_equal(far((99,)), none((99,)))
