@@ -1,11 +1,11 @@
 """Imports point one way, and importing the package is cheap."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax"}
@@ -90,8 +90,7 @@ def test_layers_import_downwards(layer, forbidden):
 def test_import_is_cheap():
     heavy = {"numba", "scipy", "tqdm", "matplotlib", "llvmlite", *FRAMEWORKS, *CUDA}
     code = "import sys, seedbed; print(*{m.split('.')[0] for m in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not heavy & set(done.stdout.split())
+    assert not heavy & set(processes.output(code).split())
 
 
 def test_drawing_on_the_cpu_never_touches_cuda():
@@ -100,5 +99,4 @@ def test_drawing_on_the_cpu_never_touches_cuda():
         "initializers.GlorotUniform(seed=1)((3, 3))\n"
         "print(*[m for m in sys.modules if m.startswith(('numba.cuda', 'numba_cuda.numba.cuda'))])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not [m for m in done.stdout.split() if m not in ("numba.cuda",)]
+    assert not [m for m in processes.output(code).split() if m not in ("numba.cuda",)]

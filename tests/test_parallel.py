@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, parallel
+from tests import processes
 
 
 @pytest.mark.parametrize(("n", "grain"), [(0, 4), (1, 4), (4, 4), (5, 4), (1000, 1), (999, 64)])
@@ -90,7 +91,7 @@ assert init((2_000_000,)).sum() == expected
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_draws_too():
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
+    processes.output(FORK)
 
 
 FORK_WHILE_COMPILING = """
@@ -117,9 +118,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_child_forked_while_a_thread_compiles(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}  # the child compiles, too
-    command = [sys.executable, "-W", "ignore", "-c", FORK_WHILE_COMPILING]
-    subprocess.run(command, env=environment, check=True, timeout=120)
+    processes.output(FORK_WHILE_COMPILING, NUMBA_CACHE_DIR=str(tmp_path))  # the child compiles, too
 
 
 LONG_FILL = """
@@ -163,5 +162,4 @@ def test_fills_after_the_main_thread_has_ended():
         "draw = lambda: initializers.RandomNormal(seed=7)((1500, 700))\nwhole = draw()\n"
         "atexit.register(lambda: print((draw() == whole).all()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True", done.stderr
+    assert processes.output(code).strip() == "True"

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 import pytest
 from scipy import stats
+from tests import processes
 
 from seedbed import initializers
 from seedbed.initializers import DeltaOrthogonal, Orthogonal, SeedGenerator
@@ -374,14 +375,8 @@ print(initializers.Orthogonal(seed=7)((4, 3)).tobytes().hex())
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits on this platform")
 def test_a_full_disk_keeps_nothing_but_stops_nothing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", DISK_FULL],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == Orthogonal(seed=7)((4, 3)).tobytes().hex()
+    found = processes.output(DISK_FULL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert found.strip() == Orthogonal(seed=7)((4, 3)).tobytes().hex()
 
 
 def test_no_gain_is_zero():

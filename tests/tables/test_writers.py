@@ -2,14 +2,13 @@
 
 import multiprocessing
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from seedbed import initializers, tables
 from seedbed.tables import atomic
+from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
 SHAPE = (10_007, 33)
@@ -208,5 +207,4 @@ def test_a_forked_child_is_no_writer():
         "child = os.fork()\nif not child: os._exit(len(atomic._writing))\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(atomic._writing))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "1"]
+    assert processes.output(code).split() == ["0", "1"]
