@@ -250,7 +250,10 @@ def _check_fits(values: np.ndarray, dtype: np.dtype, owner: str) -> None:
         for each in (values.dtype, dtype)
     )
     if given > kind:
-        raise ValueError(f"{owner}: a value of {values.dtype} does not fit dtype {dtype.name}")
+        raise ValueError(
+            f"{owner}: value of {values.dtype} does not fit dtype {dtype.name}; "
+            f"given {brief(values[()])}"
+        )
     whole = dtype.kind in "iu"
     flat = values.reshape(-1)
 
