@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from seedbed import initializers, parallel
-from seedbed.bench import NumPyBaseline, fastest_bit_generator
-from seedbed.dtypes import as_dtype
+from seedbed import initializers
+from seedbed.cli.bench import NumPyBaseline, fastest_bit_generator
+from seedbed.values import threads
+from seedbed.values.dtypes import as_dtype
 
 LIBRARIES = ("fill", "numpy", "seedbed", "scipy", "torch", "jax", "tensorflow", "keras")
 DISTRIBUTIONS = ("uniform", "normal", "truncated normal")
@@ -33,7 +34,7 @@ def contender(library: str, distribution: str, dtype: str, size: int) -> Call | 
 def _fill(distribution: str, dtype: str, size: int) -> Call:
     out = np.zeros(size, as_dtype(dtype))
     one = out.dtype.type(1)
-    return lambda: parallel.run(lambda begin, end: out[begin:end].fill(one), size, 1 << 20)
+    return lambda: threads.run_chunks(lambda begin, end: out[begin:end].fill(one), size, 1 << 20)
 
 
 def _seedbed(distribution: str, dtype: str, size: int) -> Call:
@@ -49,8 +50,8 @@ def _seedbed(distribution: str, dtype: str, size: int) -> Call:
 def _numpy(distribution: str, dtype: str, size: int) -> Call | None:
     if dtype not in ("float32", "float64"):
         return None
-    threads = parallel.threads()
-    baseline = NumPyBaseline(fastest_bit_generator(threads), threads)
+    count = threads.count()
+    baseline = NumPyBaseline(fastest_bit_generator(count), count)
     out = np.zeros(size, dtype)
     return lambda: baseline.fill(distribution, out)
 
@@ -68,7 +69,7 @@ def _scipy(distribution: str, dtype: str, size: int) -> Call | None:
 def _torch(distribution: str, dtype: str, size: int) -> Call:
     import torch
 
-    torch.set_num_threads(parallel.threads())
+    torch.set_num_threads(threads.count())
     out = torch.zeros(size, dtype=getattr(torch, dtype))
     return {
         "uniform": lambda: torch.nn.init.uniform_(out, -BOUND, BOUND),

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 
-from seedbed import bench, initializers
+from seedbed import initializers
+from seedbed.cli import bench
 
 FIRST_VALUE = """
 import time

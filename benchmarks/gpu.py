@@ -29,11 +29,12 @@ import numpy as np
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-from seedbed import initializers, sources
-from seedbed.cuda import DeviceArray, DeviceError, cuda
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Normal, TruncatedNormal, Uniform
+from seedbed import initializers
+from seedbed.gpu.array import DeviceArray, DeviceError, cuda
+from seedbed.values import recipes
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
+from seedbed.values.seeds import Stream
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -92,11 +93,11 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     from seedbed_kernels import fills_cuda
 
     on_cpu = fill(source, (count,), dtype, stream=STREAM)
-    sampler = sources.kernel_sampler(source, on_cpu.dtype, "gpu")
+    sampler = recipes.kernel_sampler(source, on_cpu.dtype, "gpu")
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
         out = cuda("gpu").device_array(count, bits)
-        fills_cuda.fill(out, 0, sources.kernel_key(STREAM), sampler, launch=launch)
+        fills_cuda.fill(out, 0, recipes.kernel_key(STREAM), sampler, launch=launch)
         assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
             source,
             dtype,

@@ -9,7 +9,7 @@ from typing import Any
 import cpuinfo
 
 import seedbed
-from seedbed import parallel
+from seedbed.values import threads
 from seedbed_kernels import STREAM_VERSION
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,6 +29,6 @@ def environment() -> str:
     return (
         f"{datetime.date.today()}: Seedbed {seedbed.__version__}, stream version {STREAM_VERSION}; "
         f"{info.get('brand_raw', 'unknown CPU')} ({', '.join(features)}), "
-        f"{parallel.threads()} threads, {platform.system()}, Python {platform.python_version()}; "
+        f"{threads.count()} threads, {platform.system()}, Python {platform.python_version()}; "
         f"{', '.join(versions)}."
     )

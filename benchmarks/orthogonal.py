@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from seedbed import bench, initializers, parallel
+from seedbed import initializers
+from seedbed.cli import bench
+from seedbed.values import threads
 
 SHAPES = ((1024, 1024), (4096, 4096), (16384, 1024), (100_000, 128))
 LIBRARIES = ("seedbed", "torch", "keras", "numpy.linalg.qr")
@@ -43,7 +45,7 @@ def _seedbed(shape: Shape) -> Call:
 def _torch(shape: Shape) -> Call:
     import torch
 
-    torch.set_num_threads(parallel.threads())
+    torch.set_num_threads(threads.count())
     out = torch.empty(shape)
     return lambda: torch.nn.init.orthogonal_(out)
 
@@ -101,9 +103,7 @@ def table(found: dict[Shape, dict[str, tuple[float, float]]]) -> str:
 def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     libraries = ("seedbed", *sys.argv[1:]) if sys.argv[1:] else LIBRARIES
-    print(
-        f"float32, {parallel.threads()} threads; (×: slower than Seedbed; its error over theirs)\n"
-    )
+    print(f"float32, {threads.count()} threads; (×: slower than Seedbed; its error over theirs)\n")
     print(table({shape: compare(shape, libraries) for shape in SHAPES}))
 
 

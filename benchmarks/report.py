@@ -17,7 +17,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from seedbed import bench, initializers, parallel
+from seedbed import initializers
+from seedbed.cli import bench
+from seedbed.values import threads
 
 from . import orthogonal
 from .contenders import DISTRIBUTIONS, DTYPES, LIBRARIES, contender
@@ -217,8 +219,8 @@ def avx2(size: int, repeats: int) -> dict[str, float]:
 def plot_threads(size: int, path: Path) -> None:
     """Draw Seedbed's values/s over the number of threads, each in a process of its own."""
     figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
-    counts = sorted({1, 2, parallel.threads(), *range(4, parallel.threads(), 4)})
-    counts = [count for count in counts if count <= parallel.threads()]
+    counts = sorted({1, 2, threads.count(), *range(4, threads.count(), 4)})
+    counts = [count for count in counts if count <= threads.count()]
     found: dict[str, list[float]] = {name: [] for name in DISTRIBUTIONS}
     for count in counts:
         for name, rate in rates_in_a_process(size, NUMBA_NUM_THREADS=str(count)).items():

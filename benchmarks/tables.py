@@ -28,7 +28,7 @@ class Writer(subprocess.Popen):
     """A `seedbed table` whose anonymous memory is watched."""
 
     def __init__(self, *arguments: str) -> None:
-        super().__init__([sys.executable, "-m", "seedbed.cli", "table", "--seed=7", *arguments])
+        super().__init__([sys.executable, "-m", "seedbed", "table", "--seed=7", *arguments])
         self.peak = 0
         start = time.perf_counter()
         while self.poll() is None:
@@ -167,7 +167,7 @@ def parts(folder: Path) -> dict[str, str]:
     path = folder / "parts.safetensors"
     arguments = ["--shape=5000000x100", "--initializer=truncated_normal", "--dtype=bfloat16"]
     for of in (1, 2, 5):
-        command = [sys.executable, "-m", "seedbed.cli", "table", "--seed=7", *arguments]
+        command = [sys.executable, "-m", "seedbed", "table", "--seed=7", *arguments]
         processes = [
             subprocess.Popen([*command, f"--out={path}", f"--part={number}/{of}"])
             for number in range(1, of + 1)

@@ -16,7 +16,6 @@ SOURCES = [
 ]
 # What a layer may import of the package itself; deeper ones only.
 SCALARS = {"compiling", "philox", "floats", "gaussian", "draws", "samplers"}
-FOUNDATION = {"dtypes", "seeds", "parallel"}
 
 
 def name(path):
@@ -46,7 +45,7 @@ def roots(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_its_own_file_imports_a_framework(path):
-    own = {path.stem, path.parent.name}
+    own = {path.stem, *path.relative_to(ROOT).parts}
     own |= {"tensorflow", "jax"} if "keras" in own else set()  # Keras' backends
     own |= {"tf_keras"} if "tensorflow" in own else set()
     assert roots(path) & FRAMEWORKS <= own
@@ -67,24 +66,39 @@ def test_kernels_never_import_seedbed(path):
         assert own <= SCALARS | {"forking"}
 
 
-@pytest.mark.parametrize(
-    ("layer", "forbidden"),
-    [
-        ("fill.py", {"initializers", "tables", "cli"}),
-        ("sources.py", {"fill", "initializers", "tables", "cli"}),
-        ("parallel.py", {"fill", "initializers", "tables", "cli"}),
-        ("dtypes.py", {"fill", "initializers", "tables", "cli"}),
-        ("seeds.py", {"fill", "initializers", "tables", "cli"}),
-        ("initializers", {"tables", "cli", "bench"} | FRAMEWORKS),
-        ("tables", {"cli", "bench"} | FRAMEWORKS),
-    ],
-)
-def test_layers_import_downwards(layer, forbidden):
-    place = ROOT / "src" / "seedbed" / layer
-    for path in [place] if place.is_file() else place.rglob("*.py"):
-        above = {f"seedbed.{name}" for name in forbidden}
-        found = {m for m in imports(path) if any(m == a or m.startswith(a + ".") for a in above)}
-        assert not found, (name(path), found)
+# Every room, from the lowest floor up: a module imports its own room and those below, no other.
+ROOMS = [
+    {"errors", "__init__"},
+    {"values", "seeds", "gpu"},
+    {"storage"},
+    {"initializers"},
+    {"tables"},
+    {"cli", "torch", "jax", "dask"},
+    {"keras", "__main__"},  # Keras draws on its backends
+]
+FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+
+
+def room(module):
+    """Return the room of a module of the package: its first name."""
+    return [*module.split("."), "__init__"][1]
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "seedbed_kernels" not in p.parts], ids=name)
+def test_imports_point_one_way(path):
+    own = name(path).split("/")[1].removesuffix(".py")
+    if own == "__init__":  # the front door shows every room
+        return
+    for module in imports(path):
+        if module.split(".")[0] != "seedbed" or module == "seedbed":
+            continue
+        other = room(module)
+        if other in FLOOR:
+            assert (
+                FLOOR[other] < FLOOR[own]
+                or other == own
+                or {own, other} <= {"values", "gpu", "seeds"}
+            ), (name(path), module)
 
 
 def test_import_is_cheap():

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import initializers
-from .seeds import SeedGenerator
+from .values.seeds import SeedGenerator
 
 if TYPE_CHECKING:
     from . import tables

@@ -1,6 +1,64 @@
-"""What errors say of a value."""
+"""The errors that Seedbed raises on purpose, and how they tell a value.
 
+All are `SeedbedError`s, and a ValueError, TypeError, OSError or ImportError besides, so that
+callers catch what they know. Inner code says what is wrong; the public function that was called
+adds its name in front (`naming`). Any other exception is a fault in the program.
+"""
+
+import contextlib
+from collections.abc import Iterator
 from typing import Any
+
+
+class SeedbedError(Exception):
+    """Base of all errors that are raised on purpose."""
+
+    owner: str | None = None
+    """The class or function that was called, once it is known."""
+
+    def named(self, owner: str) -> "SeedbedError":
+        """Return the error itself, with the name of what was called unless it has one."""
+        if self.owner is None:
+            self.owner = owner
+        return self
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if self.owner is None else f"{self.owner}: {message}"
+
+
+class ArgumentError(SeedbedError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class ArgumentTypeError(SeedbedError, TypeError):
+    """An argument is of a type that is not allowed."""
+
+
+class OutputError(SeedbedError, OSError, ValueError):
+    """The output cannot be written as asked; nothing has been touched."""
+
+
+class FormatError(SeedbedError, ValueError):
+    """A file is damaged, or not what its name says."""
+
+
+class DeviceError(SeedbedError, ValueError, RuntimeError):
+    """A GPU is asked for, and it or something it needs is missing."""
+
+
+class MissingPackageError(SeedbedError, ImportError):
+    """A package that is needed is not installed; the message says how to install it."""
+
+
+@contextlib.contextmanager
+def naming(owner: str) -> Iterator[None]:
+    """Add the name of what was called to errors from within."""
+    try:
+        yield
+    except SeedbedError as error:
+        error.named(owner)
+        raise
 
 
 def brief(value: Any) -> str:

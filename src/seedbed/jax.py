@@ -22,12 +22,12 @@ except ImportError as error:
     ) from error
 
 from . import initializers
-from .dtypes import as_dtype
-from .fill import check_shape
 from .initializers import Initializer
-from .initializers.initializer import RandomInitializer, has_seed, with_seed
-from .seeds import SeedGenerator
-from .sources import Window
+from .initializers.initializer import RandomInitializer
+from .values.dtypes import as_dtype
+from .values.fill import check_shape
+from .values.recipes import Window
+from .values.seeds import SeedGenerator
 
 
 def array(
@@ -70,7 +70,7 @@ def array(
     True
     """
     found = _found(init, "array")
-    if jax.process_count() > 1 and not has_seed(found):
+    if jax.process_count() > 1 and not found.seeded:
         raise ValueError(f"array: init must have a seed where processes are many; given {init!r}")
     if isinstance(getattr(found, "seed", None), SeedGenerator):
         raise ValueError(f"array: init must have an integer seed, for all pieces; given {init!r}")
@@ -137,7 +137,7 @@ def initializer(init: Initializer | str) -> Callable[..., jax.Array]:
     True
     """
     found = _found(init, "initializer")
-    if isinstance(found, RandomInitializer) and has_seed(found):
+    if isinstance(found, RandomInitializer) and found.seeded:
         raise ValueError(f"initializer: init must have no seed, for the key is it; given {init!r}")
 
     def initialize(
@@ -208,4 +208,4 @@ def _placed(made: jax.Array, sharding: Any) -> jax.Array:
 def _seeded(init: Initializer, words: Any) -> Initializer:
     """Return an initializer with the seed that a key's words say."""
     high, low = np.asarray(words).ravel()[:2].tolist()
-    return with_seed(init, high << 32 | low)
+    return init.with_seed(high << 32 | low)

@@ -27,11 +27,11 @@ except ImportError as error:
 import numpy as np
 
 from . import initializers
-from .dtypes import FLOATING_DTYPES
-from .fill import LARGE
 from .initializers.initializer import RandomInitializer as _RandomInitializer
-from .seeds import SEEDS, SeedGenerator, Stream
-from .sources import Window
+from .values.dtypes import FLOATING_DTYPES
+from .values.fill import LARGE
+from .values.recipes import Window
+from .values.seeds import SEEDS, SeedGenerator, Stream
 
 _register = keras.saving.register_keras_serializable(package="seedbed")
 _register(SeedGenerator)
@@ -127,7 +127,7 @@ class RandomInitializer(_RandomInitializer):
         keras_generator = isinstance(seed, keras.random.SeedGenerator)
         super().__init__(0 if keras_generator else seed)
         if keras_generator:
-            self._init_seed = self.seed = seed
+            self._init_seed = self.seed = seed  # pyright: ignore[reportAttributeAccessIssue]
         elif seed is None:
             self.seed = random.randrange(SEEDS)
 
@@ -152,8 +152,8 @@ def _drawn(init: Initializer) -> Initializer:
     """Return an initializer whose windows are all of the table that the next call gives."""
     if not isinstance(init, RandomInitializer):
         return init
-    stream, drawn = init.stream(), copy.copy(init)
-    drawn.seed, drawn.stream = stream.seed, lambda whole=True: stream
+    drawn = copy.copy(init)
+    drawn.seed = init.stream()
     return drawn
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seedbed import initializers, show
-from seedbed.cli import main
+from seedbed import initializers
+from seedbed.cli import main, show
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_info_follows_the_environment():
         "NUMBA_CACHE_DIR": str(Path("kept").resolve()),
     }
     run = subprocess.run(
-        [sys.executable, "-m", "seedbed.cli", "info"],
+        [sys.executable, "-m", "seedbed", "info"],
         env=environment,
         capture_output=True,
         text=True,
@@ -88,7 +88,7 @@ def test_show_draws(options, capsys):
 def test_theory_is_that_of_the_values(init):
     """By a Kolmogorov-Smirnov test that is wrong once in a million seeds."""
     shape = (300, 400)
-    theory = show._theory(init.source(shape), shape)
+    theory = show._theory(init.recipe(shape), shape)
     values = init(shape, "float64").ravel()
     assert stats.kstest(values, theory.distribution.cdf).pvalue > 1e-6
     mean, stddev = theory.moments[:2]

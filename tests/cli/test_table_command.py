@@ -17,7 +17,7 @@ import pytest
 from seedbed import initializers
 from seedbed.cli import main
 
-COMMAND = (sys.executable, "-m", "seedbed.cli")
+COMMAND = (sys.executable, "-m", "seedbed")
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from seedbed import cuda as device_layer
-from seedbed import dlpack
+from seedbed.gpu import array as device_layer
+from seedbed.gpu import dlpack
 from seedbed_kernels import cuda_shim
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

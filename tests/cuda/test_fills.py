@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from seedbed import cuda as device_layer
-from seedbed import fill as door
-from seedbed import initializers, sources, tables
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Computed, Constant, Normal, TruncatedNormal, Uniform
+from seedbed import initializers, tables
+from seedbed.gpu import array as device_layer
+from seedbed.values import fill as door
+from seedbed.values import recipes
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Computed, Constant, Normal, TruncatedNormal, Uniform
+from seedbed.values.seeds import Stream
 from seedbed_kernels import fills_cuda
 from seedbed_kernels.cuda_shim import cuda
 
@@ -38,7 +39,7 @@ def expected(source, dtype, first, count):
 
 def arguments(source, dtype):
     values = expected(source, dtype, 0, 0)
-    return sources.kernel_key(STREAM), sources.kernel_sampler(source, values.dtype, "test")
+    return recipes.kernel_key(STREAM), recipes.kernel_sampler(source, values.dtype, "test")
 
 
 def run(dtype, count, function):

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Normal, TruncatedNormal, Uniform
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
+from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian
 from seedbed_kernels.cuda_shim import cuda
 from tests.kernels import test_contract as contract

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from seedbed import fill as door
 from seedbed import initializers
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Normal
+from seedbed.values import fill as door
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Normal
+from seedbed.values.seeds import Stream
 from seedbed_kernels import fills_cpu, haar_cpu, haar_cuda, samplers
 
 KEY = (np.uint64(7), np.uint64(0), np.uint64(0))

@@ -10,8 +10,8 @@ import types
 import numpy as np
 import pytest
 
-from seedbed import cli, initializers, system
-from seedbed import cuda as device_layer
+from seedbed import cli, info, initializers
+from seedbed.gpu import array as device_layer
 from seedbed_kernels import cuda_shim
 
 INIT = initializers.RandomNormal(seed=7)
@@ -62,8 +62,8 @@ def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
         return error
 
     driver = types.SimpleNamespace(cuInit=lambda flags: error, cuDeviceGetCount=count_devices)
-    monkeypatch.setattr(system.ctypes, "CDLL", lambda name: driver)
-    assert re.fullmatch(told, system._cuda())
+    monkeypatch.setattr(info.ctypes, "CDLL", lambda name: driver)
+    assert re.fullmatch(told, info._cuda())
 
 
 def test_package_is_missing(monkeypatch):
@@ -90,7 +90,7 @@ import sys, seedbed
 from seedbed import cli, initializers
 initializers.TruncatedNormal(seed=7)((1000,), "bfloat16")
 initializers.Zeros()((3,))
-print([name for name in sys.modules if name.startswith("numba.cuda") or name == "seedbed.cuda"])
+print([name for name in sys.modules if name.startswith("numba.cuda") or name.startswith("seedbed.gpu")])
 """
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -340,7 +340,7 @@ def test_the_vocabulary_of_jax():
             given = {n: v for n, v in zip(names, values) if v is not None}
             for shape in ((40, 50, 60), (4, 5, 60, 70)):
                 ours = initializers.VarianceScaling(1.7, mode, "uniform", 1, **given)
-                limit = ours.source(shape).maxval
+                limit = ours.recipe(shape).maxval
                 made = theirs.variance_scaling(1.7, mode, "uniform", **given)(key, shape)
                 # The largest of 84,000 uniform values or more; by chance once in 10**7.
                 assert 0.9998 < np.abs(made).max() / limit <= 1.000001, (mode, given, shape)

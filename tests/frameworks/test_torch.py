@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
-from seedbed.seeds import derive  # noqa: E402
+from seedbed.values.seeds import derive  # noqa: E402
 
 pytestmark = pytest.mark.frameworks
 

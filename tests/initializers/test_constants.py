@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import seedbed
-from seedbed import fill as door
 from seedbed import initializers
+from seedbed.values import fill as door
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ import numba
 import numpy as np
 import pytest
 
-from seedbed import fill as door
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Normal, TruncatedNormal, Uniform
+from seedbed.values import fill as door
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
+from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian, philox
 from tests import oracle
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Normal
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Normal
+from seedbed.values.seeds import Stream
 from seedbed_kernels import blocks_cpu, compact_wy_cpu, haar_cpu
 from seedbed_kernels.haar_cpu import haar
 from seedbed_kernels.householder_cpu import householder_qr

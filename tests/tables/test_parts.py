@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.tables.atomic import opened
+from seedbed.storage.atomic import opened
 
 INIT = initializers.TruncatedNormal(seed=5)
 SHAPE = (10_007, 33)
@@ -272,7 +272,8 @@ def test_second_writer_is_refused(tmp_path):
 
 def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monkeypatch):
     """Killed between the two steps of giving the final name, both names are of one file."""
-    from seedbed.tables import atomic, finishing
+    from seedbed.storage import atomic
+    from seedbed.tables import finishing
 
     path, partial = tmp_path / "table.npy", tmp_path / "table.npy.part"
 

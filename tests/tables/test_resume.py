@@ -348,7 +348,7 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
     assert process.returncode == code
     assert err.count("\n") == 1
     assert "of table.npy is saved, --resume continues it" in err
-    command = [sys.executable, "-m", "seedbed.cli", *arguments, "--resume"]
+    command = [sys.executable, "-m", "seedbed", *arguments, "--resume"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert tables.verify(tmp_path / "table.npy", INIT, sample=200).ok
@@ -356,7 +356,7 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
 
 
 def test_no_room_for_the_state_leaves_no_other_file(tmp_path, monkeypatch):
-    from seedbed.tables import atomic
+    from seedbed.storage import atomic
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -4,7 +4,7 @@ A drop-in for ``keras.initializers``: same names, arguments and configurations. 
 arrays (or GPU arrays) and take a `window`, an `out` and a `device` besides shape and dtype.
 """
 
-from ..seeds import SeedGenerator
+from ..values.seeds import SeedGenerator
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer
 from .orthogonal import DeltaOrthogonal, Orthogonal

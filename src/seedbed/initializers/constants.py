@@ -4,9 +4,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import sources
-from ..dtypes import as_dtype
 from ..errors import brief
+from ..values import recipes
+from ..values.dtypes import as_dtype
 from .initializer import Initializer, finite, plain, restored
 
 
@@ -46,9 +46,9 @@ class Constant(Initializer):
         as_dtype(found.newbyteorder("="), owner)
         self.value = value
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
-        return sources.Constant(self.value)
+        return recipes.Constant(self.value)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer, as JSON can hold them."""
@@ -125,13 +125,13 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = finite(self, "gain", gain)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
         if len(shape) != 2:
             raise ValueError(
                 f"{type(self).__name__}: shape must have rank 2; given {shape} of rank {len(shape)}"
             )
-        return sources.Diagonal(self.gain)
+        return recipes.Diagonal(self.gain)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

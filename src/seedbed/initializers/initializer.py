@@ -10,11 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..dtypes import as_dtype
 from ..errors import brief
-from ..fill import check_shape, fill
-from ..seeds import SeedGenerator, Stream, check_seed, random_seed
-from ..sources import Source, Window
+from ..values.dtypes import as_dtype
+from ..values.fill import check_shape, fill
+from ..values.recipes import Recipe
+from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
+from ..values.window import Window
 
 
 class Initializer:
@@ -66,7 +67,7 @@ class Initializer:
         owner = type(self).__name__
         shape = check_shape(shape, owner)
         return fill(
-            self.source(shape),
+            self.recipe(shape),
             shape,
             dtype,
             stream=functools.partial(self.stream, window is None),
@@ -76,7 +77,7 @@ class Initializer:
             owner=owner,
         )
 
-    def source(self, shape: tuple[int, ...]) -> Source:
+    def recipe(self, shape: tuple[int, ...]) -> Recipe:
         """Return what the values of a table are."""
         raise NotImplementedError(f"{type(self).__name__} must implement source or __call__")
 
@@ -92,6 +93,15 @@ class Initializer:
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return an initializer from the result of `get_config`."""
         return cls(**config)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the values are the same in every process: no seed was drawn at random."""
+        return True
+
+    def with_seed(self, seed: Seed | Stream) -> Self:
+        """Return an equal initializer of another seed; itself where there are no random numbers."""
+        return self
 
     def clone(self) -> Self:
         """Return a new initializer of the same configuration."""
@@ -112,20 +122,37 @@ class RandomInitializer(Initializer):
         once, now: every call gives the same values, and a second whole table warns so. The
         attribute `seed` has the integer drawn, the configuration says None, as Keras does. A
         `SeedGenerator` gives new values on every call, of a window too; to make windows of one
-        table, take an integer.
+        table, take an integer, or a `Stream`: one draw of a generator, the same on every call.
     """
 
     def __init__(self, seed: Any = None) -> None:
         if isinstance(seed, dict) and seed.get("class_name") == "SeedGenerator":  # as serialized
             seed = SeedGenerator.from_config(seed.get("config") or {})
+        if isinstance(seed, dict) and seed.get("class_name") == "Stream":
+            seed = Stream(**seed["config"])
         self._init_seed = check_seed(seed, type(self).__name__)
+        self.seed: int | SeedGenerator | Stream
         self.seed = random_seed() if self._init_seed is None else self._init_seed
         self._calls = 0
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the values are the same in every process: no seed was drawn at random."""
+        seed = self._init_seed
+        if isinstance(seed, SeedGenerator):
+            return seed.get_config()["seed"] is not None
+        return seed is not None
+
+    def with_seed(self, seed: Seed | Stream) -> Self:
+        """Return an equal initializer of another seed."""
+        return type(self).from_config({**self.get_config(), "seed": seed})
 
     def stream(self, whole: bool = True) -> Stream:
         """Return the random numbers of the next call, for a whole table or a window."""
         if isinstance(self.seed, SeedGenerator):
             return self.seed.next()
+        if isinstance(self.seed, Stream):
+            return self.seed
         if self._init_seed is None and whole:
             self._calls += 1
             if self._calls == 2:
@@ -144,21 +171,9 @@ class RandomInitializer(Initializer):
         seed = self._init_seed
         if isinstance(seed, SeedGenerator):
             return {"seed": serialized(seed)}
+        if isinstance(seed, Stream):
+            return {"seed": {"class_name": "Stream", "config": seed._asdict()}}
         return {"seed": seed}
-
-
-def has_seed(init: Initializer) -> bool:
-    """Return whether an initializer gives the same values in every process."""
-    seed = getattr(init, "seed", None)
-    config = seed.get_config() if isinstance(seed, SeedGenerator) else init.get_config()
-    return config.get("seed", 0) is not None
-
-
-def with_seed(init: Initializer, seed: int) -> Initializer:
-    """Return an equal initializer of another seed; those without random numbers have none."""
-    if not isinstance(init, RandomInitializer):
-        return init
-    return type(init).from_config({**init.get_config(), "seed": seed})
 
 
 def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .. import sources
+from ..values import recipes
 from .initializer import RandomInitializer, finite
 
 
@@ -47,14 +47,14 @@ class Orthogonal(RandomInitializer):
         self.gain = finite(self, "gain", gain)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         if len(shape) < 2:
             raise ValueError(
                 f"{type(self).__name__}: shape must have rank 2 or more; "
                 f"given {shape} of rank {len(shape)}"
             )
-        return sources.Haar(float(self.gain))
+        return recipes.Haar(float(self.gain))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -91,11 +91,11 @@ class DeltaOrthogonal(Orthogonal):
     array([[1, 1]])
     """
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         if not 3 <= len(shape) <= 5 or shape[-2] > shape[-1]:
             raise ValueError(
                 f"{type(self).__name__}: shape must be (..., inputs, outputs) of rank 3 to 5, with "
                 f"no more inputs than outputs; given {shape}"
             )
-        return sources.Delta(float(self.gain))
+        return recipes.Delta(float(self.gain))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .. import sources
+from ..values import recipes
 from .initializer import RandomInitializer, as_number, finite
 
 
@@ -33,9 +33,9 @@ class RandomNormal(RandomInitializer):
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
-        return sources.Normal(float(self.mean), float(self.stddev))
+        return recipes.Normal(float(self.mean), float(self.stddev))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -78,25 +78,25 @@ class TruncatedNormal(RandomInitializer):
         mean: float = 0.0,
         stddev: float = 0.05,
         seed: Any = None,
-        lower: float = -sources.TRUNCATION,
-        upper: float = sources.TRUNCATION,
+        lower: float = -recipes.TRUNCATION,
+        upper: float = recipes.TRUNCATION,
     ) -> None:
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         self.lower, self.upper = as_number(lower), as_number(upper)
-        sources.check_truncation(self.lower, self.upper, type(self).__name__)
+        recipes.check_truncation(self.lower, self.upper, type(self).__name__)
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
-        return sources.TruncatedNormal(
+        return recipes.TruncatedNormal(
             float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
         )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
         config = {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
-        if (self.lower, self.upper) != (-sources.TRUNCATION, sources.TRUNCATION):
+        if (self.lower, self.upper) != (-recipes.TRUNCATION, recipes.TRUNCATION):
             config |= {"lower": self.lower, "upper": self.upper}
         return config
 
@@ -133,9 +133,9 @@ class RandomUniform(RandomInitializer):
             )
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
-        return sources.Uniform(float(self.minval), float(self.maxval))
+        return recipes.Uniform(float(self.minval), float(self.maxval))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

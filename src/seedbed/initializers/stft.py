@@ -4,8 +4,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import sources
-from ..dtypes import FLOATING
+from ..values import recipes
+from ..values.dtypes import FLOATING
 from .initializer import Initializer, plain, restored
 
 SIDES = ("real", "imag")
@@ -75,13 +75,13 @@ class STFT(Initializer):
         self.scaling = scaling
         self.periodic = periodic
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
         if len(shape) != 3:
             raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
         weights = self._weights(shape[0])
 
-        def basis(window: sources.Window, dtype: np.dtype) -> np.ndarray:
+        def basis(window: recipes.Window, dtype: np.dtype) -> np.ndarray:
             if dtype.name not in FLOATING:
                 raise ValueError(
                     f"STFT: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}"
@@ -95,7 +95,7 @@ class STFT(Initializer):
             values *= weights[samples, None]
             return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
 
-        return sources.Computed(basis)
+        return recipes.Computed(basis)
 
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""

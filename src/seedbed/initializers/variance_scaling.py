@@ -5,7 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from .. import sources
+from ..values import recipes
 from .initializer import RandomInitializer, finite
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
@@ -156,7 +156,7 @@ class VarianceScaling(RandomInitializer):
             )
         super().__init__(seed)
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         try:
             fan_in, fan_out = compute_fans(
@@ -185,11 +185,11 @@ class VarianceScaling(RandomInitializer):
         variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
             limit = math.sqrt(3.0 * variance)
-            return sources.Uniform(-limit, limit)
+            return recipes.Uniform(-limit, limit)
         stddev = math.sqrt(variance)
         if self.distribution == "untruncated_normal":
-            return sources.Normal(0.0, stddev)
-        return sources.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+            return recipes.Normal(0.0, stddev)
+        return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
     def _axes_of_jax(self) -> dict[str, Any]:
         """Return those of JAX's axes that are given."""

@@ -3,8 +3,8 @@
 `write` is all it takes for one table; `write_plan` writes many.
 """
 
+from ..storage.atomic import OutputError
 from .advice import ScaleWarning
-from .atomic import OutputError
 from .contents import describe
 from .finishing import finish
 from .plan import named_seed, read_plan, write_plan

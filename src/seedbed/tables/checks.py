@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..storage.atomic import OutputError
 from . import states
-from .atomic import OutputError
 from .output import Output, Part
 from .states import State
 

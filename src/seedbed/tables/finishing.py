@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..storage.atomic import OutputError, opened, publish
 from . import states
-from .atomic import OutputError, opened, publish
 from .output import MAX_OPEN, File, Output, Part
 from .states import State
 

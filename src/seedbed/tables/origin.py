@@ -26,9 +26,8 @@ def stream_hash() -> str:
     stream version should have told of included.
     """
     package = Path(__file__).parents[1]
-    folders = (Path(seedbed_kernels.__file__).parent, package / "initializers")
+    folders = (Path(seedbed_kernels.__file__).parent, package / "values", package / "initializers")
     sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    sources += [package / "fill.py", package / "dtypes.py", package / "seeds.py"]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import disk, npy, safetensors, shards
-from .disk import PAGE
+from ..storage import direct
+from ..storage.direct import PAGE
+from . import npy, safetensors, shards
 from .origin import STREAM_VERSION, stream_hash, version
 from .table import Table
 
@@ -98,24 +99,24 @@ class Run(NamedTuple):
 
     @property
     def place(self) -> slice:
-        """Where in a `disk.room` its bytes go."""
-        return disk.place(self.offset, self.nbytes)
+        """Where in a `direct.room` its bytes go."""
+        return direct.place(self.offset, self.nbytes)
 
     def read(self, fd: int, room: np.ndarray) -> np.ndarray:
-        """Return the elements that a file holds, in a `disk.room`."""
+        """Return the elements that a file holds, in a `direct.room`."""
         data = room[self.place]
-        disk.read_all(fd, data, self.offset)
+        direct.read_all(fd, data, self.offset)
         return data.view(self.table.dtype)
 
     def generate(self, room: np.ndarray) -> np.ndarray:
-        """Return the elements that the file should hold, in a `disk.room`."""
+        """Return the elements that the file should hold, in a `direct.room`."""
         values = room[self.place].view(self.table.dtype)
         self.table.fill(values, self.begin)
         return values
 
     def is_right(self, fd: int) -> bool:
         """Return whether a file holds, bit for bit, the elements that it should."""
-        there, right = disk.room(self.nbytes), disk.room(self.nbytes)
+        there, right = direct.room(self.nbytes), direct.room(self.nbytes)
         return same_bits(self.read(fd, there), self.generate(right))
 
 

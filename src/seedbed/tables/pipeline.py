@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .disk import PAGE, room, sync, write_all
+from ..gpu.staging import Staging
+from ..storage.direct import PAGE, room, sync, write_all
 from .output import Run
-from .staging import Staging
 from .states import State
 
 BUFFERS = 3  # one being made, one being written, one between

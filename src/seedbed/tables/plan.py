@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..seeds import check_seed
-from ..seeds import derive as named_seed
+from ..values.seeds import check_seed
+from ..values.seeds import derive as named_seed
 from .checks import check_space, starting_state
 from .finishing import is_finished
 from .output import Output, check_part, output_at

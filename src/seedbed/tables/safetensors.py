@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..dtypes import as_dtype
-from .disk import PAGE
+from ..storage.direct import PAGE
+from ..values.dtypes import as_dtype
 from .origin import STREAM_VERSION, version
 from .table import Table
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .atomic import OutputError, write_text
+from ..storage.atomic import OutputError, write_text
 from .output import Output, Part
 
 ABOUT = "Progress of an unfinished seedbed table. --resume continues it, --force starts again."

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..dtypes import FLOATING, FLOATING_DTYPES, as_dtype
-from ..fill import check_shape, windows
 from ..initializers.initializer import RandomInitializer
-from ..sources import Window
-from .disk import read_all
+from ..storage.direct import read_all
+from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
+from ..values.fill import check_shape
+from ..values.recipes import Window
+from ..values.window import windows
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Table:
         """Let the initializer refuse the shape or dtype now: it is asked for no element at all."""
         if self.whole is not None:  # which a window would compute: these draw, so floats
             if isinstance(self.init, RandomInitializer):
-                self.init.source(self.shape)
+                self.init.recipe(self.shape)
                 check_floating(self.dtype, type(self.init).__name__)
         else:
             self.init(self.shape, self.dtype, window=tuple(slice(0, 0) for _ in self.shape))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .disk import room
+from ..storage.direct import room
 from .output import Run, chunks, same_bits
 from .progress import bar
 from .read import Tensor, tensors

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import cuda
+from ..gpu import driver
+from ..storage.atomic import OutputError, opened, remove_empty, sync_folder
+from ..storage.direct import write_all
 from . import states
 from .advice import ScaleWarning, advice
-from .atomic import OutputError, opened, remove_empty, sync_folder
 from .checks import check_space, starting_state
-from .disk import write_all
 from .finishing import clean, few, is_finished, try_finish
 from .grow import grown
 from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
@@ -199,7 +199,7 @@ def write_output(
     if operator.index(chunk_bytes) < 1:
         raise ValueError(f"tables.write: chunk_bytes must be at least 1; given {chunk_bytes}")
     if device not in (None, "cpu"):
-        cuda.device_number(device, "tables.write")
+        driver.device_number(device, "tables.write")
     this = check_part(part, output)
     if resume and is_finished(output):
         clean(output)

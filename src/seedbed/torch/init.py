@@ -11,11 +11,12 @@ import math
 import numpy as np
 import torch
 
-from .. import initializers, sources
-from ..fill import fill
+from .. import initializers
 from ..initializers import Initializer
 from ..initializers.initializer import as_number
-from ..seeds import SeedGenerator, check_seed, derive
+from ..values import recipes
+from ..values.fill import fill
+from ..values.seeds import SeedGenerator, check_seed, derive
 from .tensors import Filled, is_sharded, write
 
 GAINS = {
@@ -317,18 +318,18 @@ def sparse_(tensor: Filled, sparsity: float, std: float = 0.01, seed: Seed = Non
 class _Computed(Initializer):
     """An initializer that says what the values in a window are."""
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
         raise NotImplementedError
 
-    def source(self, shape: tuple[int, ...]) -> sources.Source:
-        return sources.Computed(lambda window, dtype: self.values(shape, dtype, window))
+    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
+        return recipes.Computed(lambda window, dtype: self.values(shape, dtype, window))
 
 
 class _Dirac(_Computed):
     def __init__(self, groups: int) -> None:
         self.groups = groups
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
         outputs, inputs = (np.arange(part.start, part.stop) for part in window[:2])
         ones = outputs[:, None] % (shape[0] // self.groups) == inputs
         for size, part in zip(shape[2:], window[2:], strict=True):
@@ -342,7 +343,7 @@ class _Matrix(_Computed):
     def __init__(self, matrix: Initializer) -> None:
         self.matrix = matrix
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
         rows, *rest = window
         flat = (shape[0], math.prod(shape[1:]))
         part = self.matrix(flat, dtype, window=(rows, slice(None)))
@@ -354,14 +355,14 @@ class _Sparse(_Computed):
         self.sparsity = sparsity
         self.normal = initializers.RandomNormal(0.0, std, seed)
 
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: sources.Window) -> np.ndarray:
+    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
         rows, columns = window
         stream = self.normal.stream(False)
-        normal = sources.Normal(0.0, float(self.normal.stddev))
+        normal = recipes.Normal(0.0, float(self.normal.stddev))
         values = fill(normal, shape, dtype, stream=stream, window=window)
         # The zeros of a column are where its random keys are least.
         keys = fill(
-            sources.Uniform(0.0, 1.0),
+            recipes.Uniform(0.0, 1.0),
             shape,
             "float64",
             stream=stream._replace(seed=derive(stream.seed, "sparse_")),

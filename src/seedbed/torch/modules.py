@@ -11,8 +11,8 @@ import torch
 
 from .. import initializers
 from ..initializers import Initializer
-from ..initializers.initializer import RandomInitializer, has_seed, with_seed
-from ..seeds import check_seed, derive
+from ..initializers.initializer import RandomInitializer
+from ..values.seeds import check_seed, derive
 from .tensors import check_storage, write
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -149,9 +149,9 @@ def _checked(rule: Any) -> Filler:
     """Return a rule as a function of a parameter and its seed."""
     found = initializers.get(rule) if isinstance(rule, str) else rule
     if isinstance(found, Initializer):
-        if isinstance(found, RandomInitializer) and has_seed(found):
+        if isinstance(found, RandomInitializer) and found.seeded:
             raise _own_seed(rule)
-        return lambda parameter, seed: write(parameter, with_seed(found, seed))
+        return lambda parameter, seed: write(parameter, found.with_seed(seed))
     if isinstance(found, type) or not callable(found):
         raise TypeError(
             f"init_module_: a rule must be an initializer, its name or a function; given {rule!r}"

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from .. import initializers
-from ..dtypes import as_dtype
 from ..initializers import Initializer
-from ..initializers.initializer import has_seed
-from ..sources import Window
+from ..values.dtypes import as_dtype
+from ..values.recipes import Window
 
 Filled = TypeVar("Filled", bound=torch.Tensor)
 
@@ -65,7 +64,7 @@ def fill_(tensor: Filled, init: Initializer | str) -> Filled:
     if not isinstance(found, Initializer):
         raise TypeError(f"fill_: init must be a Seedbed initializer or its name; given {init!r}")
     check_storage(tensor, "fill_")
-    if is_sharded(tensor) and not has_seed(found):
+    if is_sharded(tensor) and not found.seeded:
         raise ValueError(f"fill_: a DTensor needs an initializer with a seed; given {init!r}")
     return write(tensor, found, "fill_")
 

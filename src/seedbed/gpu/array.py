@@ -7,63 +7,20 @@ Orthogonal where CuPy is not installed; where it is, its products are made on th
 memory for the whole matrix some four times, and equal the CPU's within rounding.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from . import dlpack
+from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
 
-_DEVICE = re.compile(r"cuda(?::(\d+))?")
-_FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
 # What the kernels see: they know neither 16-bit format.
 _RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
-_LEGACY_STREAM, _PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 _STREAM_IS_MINE = -1  # DLPack: do not wait
-
-
-class DeviceError(ValueError, RuntimeError):
-    """A GPU is asked for, and it or something it needs is missing."""
-
-
-def cuda(owner: str) -> Any:
-    """Return `numba.cuda`, ready for work.
-
-    Raises
-    ------
-    DeviceError
-        If the package, the driver, a GPU or the compiler is missing; the message says which.
-    """
-    needs = f"{owner}: device 'cuda' needs"
-    if importlib.util.find_spec("numba_cuda") is None:
-        raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
-    from seedbed_kernels.cuda_shim import cuda
-
-    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
-    error = cuda.cuda_error()
-    if error is not None and "NO_DEVICE" not in error:
-        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
-    if error is not None or len(cuda.gpus) == 0:
-        raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
-    if not ready:
-        raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
-    return cuda
-
-
-def device_number(device: str, owner: str) -> int:
-    """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
-    match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
-    if match is None:
-        raise ValueError(f"{owner}: device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
-    number, count = int(match[1] or 0), len(cuda(owner).gpus)
-    if number >= count:
-        raise DeviceError(f"{owner}: device {device!r} is not there; the driver finds {count}")
-    return number
 
 
 class DeviceArray:
@@ -100,7 +57,7 @@ class DeviceArray:
         cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0, owner: str = ""
     ) -> Self:
         """Return a new array whose values are not set."""
-        with on_device(cuda(owner), device) as gpu:
+        with on_device(ready(owner), device) as gpu:
             data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
         return cls(data, shape, dtype, device, stream)
 
@@ -162,7 +119,7 @@ class DeviceArray:
             return
         host = np.empty(self.shape, self.dtype)
         host[...] = values
-        with on_device(_numba(), self.device):
+        with on_device(numba_cuda(), self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
 
@@ -204,12 +161,12 @@ class DeviceArray:
     def send_to_host(self, out: np.ndarray) -> None:
         """Queue a copy to the host; it takes part in the background if `out` is pinned."""
         if self.size:
-            with on_device(_numba(), self.device):
+            with on_device(numba_cuda(), self.device):
                 self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        with on_device(_numba(), self.device) as gpu:
+        with on_device(numba_cuda(), self.device) as gpu:
             (self.stream or gpu.default_stream()).synchronize()
 
     def settle(self) -> None:
@@ -225,7 +182,7 @@ class DeviceArray:
             return
         bits = np.dtype(f"u{min(self.itemsize, 8)}")
         words = np.array([value], self.dtype).view(bits)
-        with on_device(_numba(), self.device):
+        with on_device(numba_cuda(), self.device):
             fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
 
     def fill_random(
@@ -244,7 +201,7 @@ class DeviceArray:
             return
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat = self._data.view(bits)
-        with on_device(_numba(), self.device):
+        with on_device(numba_cuda(), self.device):
             fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
 
     def fill_haar(
@@ -274,7 +231,7 @@ class DeviceArray:
         cupy = importlib.import_module("cupy")
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         with (
-            on_device(_numba(), self.device),
+            on_device(numba_cuda(), self.device),
             cupy.cuda.Device(self.device),
             haar_cuda.on_stream(self.stream),
         ):
@@ -301,7 +258,7 @@ class DeviceArray:
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "strides": None,
-            "stream": int(self.stream) if self.stream else _LEGACY_STREAM,
+            "stream": int(self.stream) if self.stream else LEGACY_STREAM,
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -320,164 +277,14 @@ class DeviceArray:
         if copy or dl_device not in (None, device):
             raise BufferError("a DeviceArray is handed over where it is, without a copy")
         if stream != _STREAM_IS_MINE:
-            self._wait_on(_LEGACY_STREAM if stream is None else int(stream))
+            self._wait_on(LEGACY_STREAM if stream is None else int(stream))
         return dlpack.export(self.pointer, self.shape, self.dtype, device, self)
 
     def _wait_on(self, stream: int) -> None:
         """Let work queued on another stream from now on wait for what is queued on this one."""
-        if stream == (int(self.stream) if self.stream else _LEGACY_STREAM):
+        if stream == (int(self.stream) if self.stream else LEGACY_STREAM):
             return
-        with on_device(_numba(), self.device) as gpu:
+        with on_device(numba_cuda(), self.device) as gpu:
             event = gpu.event(timing=False)
             event.record(self.stream)
-            event.wait(_stream(gpu, stream))
-
-
-def _numba() -> Any:
-    from seedbed_kernels.cuda_shim import cuda
-
-    return cuda
-
-
-@contextlib.contextmanager
-def on_device(gpu: Any, device: int) -> Iterator[Any]:
-    """Work on a GPU: what fails there is a `MemoryError` or an `OSError`."""
-    try:
-        with gpu.gpus[device]:
-            yield gpu
-    except Exception as error:
-        failure = _FAILURE.search(str(error))
-        if failure is None:
-            raise
-        if failure[0] == "CUDA_ERROR_OUT_OF_MEMORY":
-            raise MemoryError(f"cuda:{device} has not enough free memory") from error
-        raise OSError(f"cuda:{device} failed: {failure[0]}") from error
-
-
-def place(
-    out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype, owner: str
-) -> DeviceArray:
-    """Return an array on a GPU to be filled: `out` if it can be, or a new one on `device`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If `out` is not such an array, or there is no such GPU (`DeviceError`).
-    """
-    if out is None:
-        assert device is not None
-        return DeviceArray.empty(shape, dtype, device_number(device, owner), owner=owner)
-    if isinstance(out, np.ndarray):
-        raise ValueError(f"{owner}: device is {device!r} but out is a NumPy array")
-    array = out if isinstance(out, DeviceArray) else adopt(out, owner)
-    if array.shape != shape:
-        raise ValueError(f"{owner}: out must have shape {shape}; given {array.shape}")
-    if array.dtype != dtype:
-        raise ValueError(f"{owner}: out must have dtype {dtype.name}; given {array.dtype.name}")
-    if device is not None and (device == "cpu" or device_number(device, owner) != array.device):
-        raise ValueError(f"{owner}: device is {device!r} but out is on {array.name!r}")
-    return array
-
-
-def adopt(out: Any, owner: str) -> DeviceArray:
-    """Return another library's array on a GPU, the same memory, as a `DeviceArray`.
-
-    It says where its memory is by DLPack, else by `__cuda_array_interface__`, and by the latter on
-    which stream it is worked on. Where it names none, `settle` waits for the work to be done.
-    """
-    interface = getattr(out, "__cuda_array_interface__", None)
-    kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
-    if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
-        raise TypeError(
-            f"{owner}: out must be a NumPy array, or an array on a GPU with "
-            f"__cuda_array_interface__ or __dlpack__; given {type(out).__name__}"
-        )
-    gpu = cuda(owner)
-    handle = interface.get("stream") if interface else None
-    if kind is None:
-        assert interface is not None
-        capsule, tensor = None, _described(interface, _where(interface, gpu, owner))
-    else:
-        with on_device(gpu, out.__dlpack_device__()[1]):  # PyTorch exports from no other
-            capsule = _capsule(out, _LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
-        tensor = dlpack.read(capsule)
-    if tensor.read_only or (interface and interface["data"][1]):
-        raise ValueError(f"{owner}: out must be writable; given a read-only array")
-    if not _contiguous(tensor):
-        raise ValueError(f"{owner}: out must be C-contiguous; given strides {tensor.strides}")
-    number = tensor.device[1]
-    with on_device(gpu, number):
-        nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
-        data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
-        stream = 0 if handle is None else _stream(gpu, handle)
-    array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
-    array.settled = handle is not None
-    return array
-
-
-class _Memory:
-    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
-
-    def __init__(self, pointer: int, nbytes: int, owner: Any) -> None:
-        self.owner = owner
-        self.__cuda_array_interface__ = {
-            "version": 3,
-            "shape": (nbytes,),
-            "typestr": "|u1",
-            "data": (pointer, False),
-            "strides": None,
-        }
-
-
-def _capsule(out: Any, stream: int) -> Any:
-    try:
-        return out.__dlpack__(stream=stream, max_version=(1, 0))
-    except TypeError:  # a producer from before DLPack 1.0
-        return out.__dlpack__(stream=stream)
-
-
-def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
-    """Return what a CUDA array interface says; it does not say which GPU."""
-    dtype = np.dtype(interface["typestr"])
-    strides = interface.get("strides")
-    if strides is not None:
-        strides = tuple(step // dtype.itemsize for step in strides)
-    pointer, read_only = interface["data"]
-    shape = tuple(interface["shape"])
-    return dlpack.Tensor(pointer, shape, strides, dtype, (dlpack.CUDA, device), read_only)
-
-
-def _where(interface: dict[str, Any], gpu: Any, owner: str) -> int:
-    """Return the number of the GPU an array is on; of one without memory, of the current one."""
-    from seedbed_kernels.cuda_shim import device_of
-
-    pointer = interface["data"][0]
-    if not pointer:
-        return gpu.get_current_device().id
-    number = device_of(pointer)
-    if number is None:
-        raise ValueError(
-            f"{owner}: out must be in the memory of a GPU; given an address unknown to CUDA: "
-            f"{pointer:#x}"
-        )
-    return number
-
-
-def _contiguous(tensor: dlpack.Tensor) -> bool:
-    if tensor.strides is None or 0 in tensor.shape:
-        return True
-    step = 1
-    for length, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
-        if length > 1 and stride != step:
-            return False
-        step *= length
-    return True
-
-
-def _stream(gpu: Any, handle: int) -> Any:
-    """Return the stream of a handle, as the CUDA array interface and DLPack number them."""
-    if handle == _LEGACY_STREAM:
-        return gpu.legacy_default_stream()
-    if handle == _PER_THREAD_STREAM:
-        return gpu.per_thread_default_stream()
-    return gpu.external_stream(handle)
+            event.wait(stream_of(gpu, stream))

@@ -16,24 +16,24 @@ _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 
 
-def threads() -> int:
+def count() -> int:
     """Return how many threads a fill uses: as many as Numba is set to.
 
     ``NUMBA_NUM_THREADS`` sets it for a process and ``numba.set_num_threads`` for a thread of it.
     """
     if "numba" not in sys.modules:
-        return most_threads()
+        return most()
     from numba import get_num_threads
     from numba.np.ufunc.parallel import threading_layer
 
     try:
         threading_layer()
     except ValueError:  # nobody has set a number yet; asking would start Numba's own threads
-        return most_threads()
+        return most()
     return get_num_threads()
 
 
-def most_threads() -> int:
+def most() -> int:
     """Return how many threads Numba may be set to, without importing it."""
     if "numba" in sys.modules:
         from numba.core import config
@@ -51,7 +51,7 @@ def _executor() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(most_threads(), thread_name_prefix="seedbed")
+            _pool = ThreadPoolExecutor(most(), thread_name_prefix="seedbed")
         return _pool
 
 
@@ -65,7 +65,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_afresh)
 
 
-def run(task: Callable[[int, int], object], n: int, grain: int) -> None:
+def run_chunks(task: Callable[[int, int], object], n: int, grain: int) -> None:
     """Call ``task(begin, end)`` for consecutive chunks of ``range(n)``, on all threads.
 
     Parameters
@@ -88,7 +88,7 @@ def run(task: Callable[[int, int], object], n: int, grain: int) -> None:
     >>> squares = [0] * 10
     >>> def task(begin, end):
     ...     squares[begin:end] = [i * i for i in range(begin, end)]
-    >>> run(task, 10, grain=3)
+    >>> run_chunks(task, 10, grain=3)
     >>> squares
     [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]
     """
@@ -112,7 +112,7 @@ def run(task: Callable[[int, int], object], n: int, grain: int) -> None:
                 stopped.set()
                 raise
 
-    workers = min(threads(), -(-n // grain))
+    workers = min(count(), -(-n // grain))
     helpers = []
     with contextlib.suppress(RuntimeError):  # Python is ending: the calling thread does it all
         helpers = [_executor().submit(work) for _ in range(workers - 1)]

@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import brief
 from .dtypes import largest_below, largest_not_above, smallest_not_below
-from .errors import brief
 from .seeds import Stream
+from .window import Window
 
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
 LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
-
-Window = tuple[slice, ...]
 
 
 class Uniform(NamedTuple):
@@ -75,7 +74,7 @@ class Computed(NamedTuple):
     compute: Callable[[Window, np.dtype], np.ndarray]
 
 
-Source = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Diagonal | Computed
+Recipe = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Diagonal | Computed
 
 
 @functools.lru_cache(64)

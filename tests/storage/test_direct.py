@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.tables import disk
+from seedbed.storage import direct
 
-PAGE = disk.PAGE
+PAGE = direct.PAGE
 OFFSETS = (0, 1, 128, PAGE - 1, PAGE, 3 * PAGE, 5 * PAGE + 512)
 SIZES = (0, 1, 511, PAGE - 1, PAGE, PAGE + 1, 4 * PAGE, 7 * PAGE + 77)
 
@@ -27,7 +27,7 @@ def file(tmp_path):
 
 
 def room_for(offset, size):
-    return disk.room(size)[disk.place(offset, size)]
+    return direct.room(size)[direct.place(offset, size)]
 
 
 def can_pass_the_cache(path):
@@ -65,16 +65,16 @@ def meagre(call):
 @pytest.mark.parametrize("aligned", [True, False])
 def test_every_offset_and_size(file, monkeypatch, way, aligned):
     fd, content, path = file
-    monkeypatch.setattr(disk.os, "pwrite", way(os.pwrite))
-    monkeypatch.setattr(disk.os, "preadv", way(os.preadv))
+    monkeypatch.setattr(direct.os, "pwrite", way(os.pwrite))
+    monkeypatch.setattr(direct.os, "preadv", way(os.preadv))
     for offset in OFFSETS:
         for size in SIZES:
             data = room_for(offset + (not aligned), size)
-            disk.read_all(fd, data, offset)
+            direct.read_all(fd, data, offset)
             assert np.array_equal(data, content[offset : offset + size]), (offset, size)
             data += 1
             content[offset : offset + size] = data
-            disk.write_all(fd, data, offset)
+            direct.write_all(fd, data, offset)
             assert path.read_bytes() == content.tobytes(), (offset, size)
     assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
 
@@ -93,7 +93,7 @@ def test_a_file_that_ends_before(file):
     for offset in (0, 17 * PAGE, 20 * PAGE):
         data = room_for(offset, content.size - offset + 1)
         with pytest.raises(OSError, match=r"ends at byte 81,920"):
-            disk.read_all(fd, data, offset)
+            direct.read_all(fd, data, offset)
 
 
 def test_other_errors_are_raised(file, monkeypatch):
@@ -102,9 +102,9 @@ def test_other_errors_are_raised(file, monkeypatch):
     def full(fd, view, at):
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(disk.os, "pwrite", full)
+    monkeypatch.setattr(direct.os, "pwrite", full)
     with pytest.raises(OSError, match="full"):
-        disk.write_all(fd, content, 0)
+        direct.write_all(fd, content, 0)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
@@ -118,7 +118,7 @@ def test_tables_pass_the_cache(tmp_path, monkeypatch, suffix):
         return pwrite(fd, view, at)
 
     (tmp_path / "probe").touch()
-    monkeypatch.setattr(disk.os, "pwrite", recorded)
+    monkeypatch.setattr(direct.os, "pwrite", recorded)
     init = initializers.RandomNormal(seed=3)
     path = tmp_path / ("table" + suffix)
     tables.write(path, init, (10_001, 101), chunk_bytes=1 << 20)

@@ -4,10 +4,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from seedbed.dtypes import FLOATING, NAMES, as_dtype
-from seedbed.fill import fill
-from seedbed.seeds import Stream
-from seedbed.sources import Computed, Constant, Normal, Uniform
+from seedbed.values.dtypes import FLOATING, NAMES, as_dtype
+from seedbed.values.fill import fill
+from seedbed.values.recipes import Computed, Constant, Normal, Uniform
+from seedbed.values.seeds import Stream
 
 NORMAL, STREAM = Normal(0.0, 1.0), Stream(7)
 

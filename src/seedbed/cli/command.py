@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
-from .errors import brief
+from .. import __version__
+from ..errors import brief
 
 REFUSED, FAILED, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
@@ -57,7 +57,7 @@ def _say(message: str, code: int) -> int:
 def _saved(options: argparse.Namespace | None) -> str:
     """Tell how much of the output of a run is on the disk."""
     out, plan = getattr(options, "out", None), getattr(options, "plan", None)
-    from .tables import read_plan, states
+    from ..tables import read_plan, states
 
     with contextlib.suppress(OSError, ValueError, TypeError):
         outs = [Path(out)] if out else []
@@ -102,7 +102,7 @@ def _one_line_warnings() -> Iterator[None]:
 class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         if self.prog.endswith(" table"):
-            from .initializers.registry import CLASSES
+            from ..initializers.registry import CLASSES
 
             names = ", ".join(name for name in CLASSES if name != "initializer")
             self.epilog = (
@@ -178,8 +178,8 @@ def _add_values(parser: argparse.ArgumentParser, *, dtype: bool = True) -> None:
 
 def _table(options: argparse.Namespace) -> int:
     _set_threads(options.threads)
-    from . import tables
-    from .tables.plan import write_each
+    from .. import tables
+    from ..tables.plan import write_each
 
     part = None if options.part is None else parse_part(options.part)
     how = {
@@ -220,7 +220,7 @@ def _table(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     _set_threads(options.threads)
-    from . import tables
+    from .. import tables
 
     init = _initializer(options)
     if init and options.seed is None and "seed" in init.get_config():
@@ -250,13 +250,13 @@ def _show(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
-        from .tables import describe
+        from ..tables import describe
 
         print("\n".join(describe(options.file)))
         return 0
-    from . import system
+    from . import info
 
-    for name, value in system.describe().items():
+    for name, value in info.describe().items():
         print(f"{name:<14}{value}")
     return 0
 
@@ -339,7 +339,7 @@ def _initializer(options: argparse.Namespace) -> Any:
             if getattr(options, name) not in (None, []):
                 raise ValueError(f"--{name} has no meaning without --initializer")
         return None
-    from .tables.table import initializer
+    from ..tables.table import initializer
 
     seed = None if options.seed is None else parse_integer("--seed", options.seed)
     return initializer(options.initializer, parse_settings(options.set), seed, "seedbed")
@@ -362,7 +362,3 @@ def _set_threads(text: str | None) -> None:
     if count > limit:
         raise ValueError(f"--threads must be from 1 to {limit} here; given {count}")
     numba.set_num_threads(count)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

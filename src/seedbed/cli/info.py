@@ -9,8 +9,8 @@ import numpy as np
 
 from seedbed_kernels import STREAM_VERSION
 
-from . import parallel
-from .tables.origin import version
+from ..tables.origin import version
+from ..values import threads
 
 _NO_DEVICE = 100  # the driver's word for that it finds no GPU
 
@@ -22,7 +22,7 @@ def describe() -> dict[str, str]:
     return {
         "seedbed": f"{version()}, stream version {STREAM_VERSION}",
         "python": f"{platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}",
-        "threads": f"{parallel.threads()} of {os.cpu_count()} CPUs",
+        "threads": f"{threads.count()} of {os.cpu_count()} CPUs",
         "instructions": _instructions(),
         "cache": _cache(),
         "cuda": _cuda(),

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import OutputError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -24,10 +26,6 @@ _writing: set[str] = set()  # POSIX locks do not keep out threads of one process
 _writing_turn = threading.Lock()
 if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no lock of its parent
     os.register_at_fork(after_in_child=_writing.clear)
-
-
-class OutputError(OSError, ValueError):
-    """The output cannot be written as asked; nothing has been touched."""
 
 
 def sync_folder(folder: Path) -> None:

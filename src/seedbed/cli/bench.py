@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import parallel
-from .fill import fill
-from .seeds import Stream
-from .sources import Normal, Source, TruncatedNormal, Uniform
+from ..values import threads
+from ..values.fill import fill
+from ..values.recipes import Normal, Recipe, TruncatedNormal, Uniform
+from ..values.seeds import Stream
 
-SOURCES: dict[str, Source] = {
+SOURCES: dict[str, Recipe] = {
     "uniform": Uniform(-0.05, 0.05),
     "normal": Normal(0.0, 0.05),
     "truncated normal": TruncatedNormal(0.0, 0.05),
@@ -101,13 +101,13 @@ def compare(size: int = 10**8, dtype: str = "float32", repeats: int = 5) -> list
     list of dict
         One row a distribution: `values` a second for ``fill``, ``numpy`` and ``seedbed``.
     """
-    threads = parallel.threads()
-    bit_generator = fastest_bit_generator(threads)
-    baseline = NumPyBaseline(bit_generator, threads)
+    count = threads.count()
+    bit_generator = fastest_bit_generator(count)
+    baseline = NumPyBaseline(bit_generator, count)
     out = np.zeros(size, dtype)
 
     def plain_fill() -> None:
-        parallel.run(lambda begin, end: out[begin:end].fill(1.0), size, 1 << 20)
+        threads.run_chunks(lambda begin, end: out[begin:end].fill(1.0), size, 1 << 20)
 
     rows = []
     for kind, source in SOURCES.items():

@@ -7,30 +7,31 @@ pool. Sources say what the values are; kernels are imported at the first random 
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from . import parallel
+from ..errors import brief
+from . import threads
 from .dtypes import BFLOAT16, FLOATING, FLOATING_DTYPES, as_dtype
-from .errors import brief
-from .seeds import Stream
-from .sources import (
+from .recipes import (
     Computed,
     Constant,
     Delta,
     Diagonal,
     Haar,
     Normal,
-    Source,
+    Recipe,
     TruncatedNormal,
     Uniform,
     Window,
     kernel_key,
     kernel_sampler,
 )
+from .seeds import Stream
+from .window import check_window, everything, runs, windows
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
 MAX_BYTES = 2**63
@@ -42,7 +43,7 @@ Draw = Stream | Callable[[], Stream | None] | None
 
 
 def fill(
-    source: Source,
+    source: Recipe,
     shape: Sequence[int],
     dtype: Any = None,
     *,
@@ -56,7 +57,7 @@ def fill(
 
     Parameters
     ----------
-    source : one of the classes of `sources`
+    source : one of the classes of `recipes`
         What the values are. The random ones need a floating `dtype`.
     shape : sequence of int
         The full table, of any rank, below 2**63 bytes. It need not fit in memory.
@@ -79,13 +80,13 @@ def fill(
     -------
     array
         Equal, bit for bit, to ``fill(source, shape, ...)[window]``. A new array on a GPU is a
-        `seedbed.cuda.DeviceArray`.
+        `seedbed.gpu.DeviceArray`.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as said above, or a GPU is asked for and something is missing
-        (`seedbed.cuda.DeviceError`); before any work.
+        (`seedbed.gpu.DeviceError`); before any work.
 
     Examples
     --------
@@ -106,15 +107,15 @@ def fill(
     if device in (None, "cpu") and (out is None or isinstance(out, np.ndarray)):
         array = _empty(size, dtype) if out is None else check_out(out, size, dtype, owner)
     else:
-        from . import cuda
+        from ..gpu import adopt
 
-        array = cuda.place(out, device, size, dtype, owner)
+        array = adopt.target(out, device, size, dtype, owner)
     if isinstance(source, Constant):
         _fill_constant(source.value, array, shape, bounds, owner)
     elif isinstance(source, Diagonal):
         _fill_diagonal(source, array, shape, bounds, owner)
     elif isinstance(source, Computed):
-        array[...] = source.compute(bounds or _everything(shape), dtype)
+        array[...] = source.compute(bounds or everything(shape), dtype)
     elif isinstance(source, (Haar, Delta)):
         _check_gain(source.gain, dtype, owner)
         key = kernel_key(_drawn(stream))
@@ -156,30 +157,6 @@ def check_shape(shape: Sequence[int], owner: str) -> tuple[int, ...]:
     return sizes
 
 
-def check_window(window: Window, shape: tuple[int, ...], owner: str) -> Window:
-    """Return a window with plain bounds: ``0 <= start <= stop <= size`` on each axis."""
-    given = f"given {window!r} for shape {shape}"
-    if not isinstance(window, tuple) or not all(isinstance(part, slice) for part in window):
-        raise TypeError(f"{owner}: window must be a tuple of slices; {given}")
-    if len(window) != len(shape):
-        raise ValueError(f"{owner}: window must have one slice for each axis; {given}")
-    bounds = []
-    for part, size in zip(window, shape, strict=True):
-        try:
-            start = 0 if part.start is None else operator.index(part.start)
-            stop = size if part.stop is None else operator.index(part.stop)
-            step = 1 if part.step is None else operator.index(part.step)
-        except TypeError:
-            raise TypeError(f"{owner}: window must have integer bounds; {given}") from None
-        start, stop = start + size * (start < 0), stop + size * (stop < 0)
-        if step != 1:
-            raise ValueError(f"{owner}: window must have slices of step 1; {given}")
-        if not 0 <= start <= stop <= size:
-            raise ValueError(f"{owner}: window must lie inside the shape; {given}")
-        bounds.append(slice(start, stop))
-    return tuple(bounds)
-
-
 def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> np.ndarray:
     """Return `out` if it can be filled in place."""
     if not isinstance(out, np.ndarray):
@@ -193,11 +170,6 @@ def check_out(out: Any, size: tuple[int, ...], dtype: np.dtype, owner: str) -> n
     if not out.flags.writeable:
         raise ValueError(f"{owner}: out must be writable; given a read-only array")
     return out.view(np.ndarray)  # a matrix stays two-dimensional whatever it is asked
-
-
-def _everything(shape: tuple[int, ...]) -> Window:
-    """Return the window that is the whole table, with plain bounds."""
-    return tuple(slice(0, size) for size in shape)
 
 
 def _empty(size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -220,7 +192,7 @@ def _fill_constant(
             array.fill(item)
             return
         flat = array.reshape(-1)
-        parallel.run(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
+        threads.run_chunks(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
         return
     try:
         chosen = np.broadcast_to(values, shape)
@@ -238,7 +210,7 @@ def _fill_constant(
         for part in windows(array.shape, begin, end):
             array[part] = chosen[part]
 
-    parallel.run(copy, array.size, GRAIN)
+    threads.run_chunks(copy, array.size, GRAIN)
 
 
 def _check_fits(values: np.ndarray, dtype: np.dtype, owner: str) -> None:
@@ -272,7 +244,7 @@ def _check_fits(values: np.ndarray, dtype: np.dtype, owner: str) -> None:
                 f"{owner}: value must {allowed} for {dtype.name}; given {part[lost][0]}"
             )
 
-    parallel.run(check, flat.size, GRAIN)
+    threads.run_chunks(check, flat.size, GRAIN)
 
 
 def _largest(dtype: np.dtype) -> float:
@@ -306,7 +278,7 @@ def _fill_diagonal(
         array[...] = fill(source, shape, dtype, window=bounds, owner=owner)
         return
     _fill_constant(False, array, shape, bounds, owner)
-    rows, columns = bounds or _everything(shape)
+    rows, columns = bounds or everything(shape)
     first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
     if first < last:
         width = columns.stop - columns.start
@@ -339,7 +311,7 @@ def _fill_random(
     filler = _filler(source, array.dtype, owner)
     key, out = _packed_key(_drawn(stream)), _bits(array)
     window = filler.window(*runs(shape, bounds)) if bounds else filler.WHOLE
-    parallel.run(lambda begin, end: filler(out, begin, end, window, key), array.size, GRAIN)
+    threads.run_chunks(lambda begin, end: filler(out, begin, end, window, key), array.size, GRAIN)
 
 
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
@@ -374,7 +346,7 @@ def _fill_haar(
     from seedbed_kernels import haar_cpu
 
     *outer, columns = shape
-    *touched, across = bounds or _everything(shape)
+    *touched, across = bounds or everything(shape)
     # The rows from the first to the last that the window touches.
     first, last = (
         int(np.ravel_multi_index(corner, outer))
@@ -392,9 +364,9 @@ def _fill_haar(
     values = array.reshape(count, width) if in_place else np.empty((count, width), array.dtype)
     out = _bits(values)
     if rows >= columns:
-        haar_cpu.haar(out, (first, across.start), (rows, columns), key, gain, parallel.run)
+        haar_cpu.haar(out, (first, across.start), (rows, columns), key, gain, threads.run_chunks)
     else:
-        haar_cpu.haar(out.T, (across.start, first), (columns, rows), key, gain, parallel.run)
+        haar_cpu.haar(out.T, (across.start, first), (columns, rows), key, gain, threads.run_chunks)
     if not in_place:
         array[...] = values.reshape(array.shape) if chosen is None else values[chosen]
 
@@ -408,7 +380,7 @@ def _fill_delta(
     owner: str,
 ) -> None:
     _fill_constant(False, array, shape, bounds, owner)
-    *outer, rows, columns = bounds or _everything(shape)
+    *outer, rows, columns = bounds or everything(shape)
     centre = [(size - 1) // 2 for size in shape[:-2]]
     if all(part.start <= i < part.stop for i, part in zip(centre, outer, strict=True)):
         number = 0
@@ -424,63 +396,3 @@ def _bits(array: np.ndarray) -> np.ndarray:
     if array.itemsize == 2:
         return array.view(np.uint16 if array.dtype == BFLOAT16 else np.int16)
     return array
-
-
-def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
-    """Return a window as runs of elements that follow each other in the full table.
-
-    That is: the number of its first element, the lengths and strides (in elements) of the axes over
-    the runs, and the length of a run.
-    """
-    lengths: list[int] = []
-    strides: list[int] = []
-    base, run, stride, whole = 0, 1, 1, True
-    for size, part in zip(reversed(shape), reversed(bounds), strict=True):
-        length = part.stop - part.start
-        base += part.start * stride
-        if whole:
-            run *= length
-        elif lengths and strides[-1] * lengths[-1] == stride:
-            lengths[-1] *= length
-        elif length > 1:
-            lengths.append(length)
-            strides.append(stride)
-        whole = whole and length == size
-        stride *= size
-    return base, lengths[::-1], strides[::-1], run
-
-
-def windows(shape: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
-    """Yield windows of a shape that together are the elements `begin` to `end` in C order.
-
-    Examples
-    --------
-    >>> list(windows((5, 4), 2, 13))  # doctest: +NORMALIZE_WHITESPACE
-    [(slice(0, 1, None), slice(2, 4, None)),
-     (slice(1, 3, None), slice(0, 4, None)),
-     (slice(3, 4, None), slice(0, 1, None))]
-    """
-    if begin >= end:
-        return
-    if not shape:
-        yield ()
-        return
-    inner = shape[1:]
-    row = math.prod(inner)
-    first, skip = divmod(begin, row)
-    last, rest = divmod(end, row)
-    if first == last:
-        yield from _in_row(first, inner, skip, rest)
-        return
-    if skip:
-        yield from _in_row(first, inner, skip, row)
-        first += 1
-    if first < last:
-        yield (slice(first, last), *(slice(0, length) for length in inner))
-    if rest:
-        yield from _in_row(last, inner, 0, rest)
-
-
-def _in_row(row: int, inner: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
-    for window in windows(inner, begin, end):
-        yield (slice(row, row + 1), *window)

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from seedbed import initializers, parallel
+from seedbed import initializers
+from seedbed.values import threads
 from tests import processes
 
 
@@ -23,14 +24,14 @@ def test_every_index_once(n, grain):
         assert end - begin <= grain
         hits[begin:end] += 1
 
-    parallel.run(task, n, grain)
+    threads.run_chunks(task, n, grain)
     assert (hits == 1).all()
 
 
 def test_several_threads_take_part():
-    assert parallel.threads() > 1
-    barrier = threading.Barrier(parallel.threads(), timeout=20)
-    parallel.run(lambda begin, end: barrier.wait(), parallel.threads(), 1)
+    assert threads.count() > 1
+    barrier = threading.Barrier(threads.count(), timeout=20)
+    threads.run_chunks(lambda begin, end: barrier.wait(), threads.count(), 1)
 
 
 def test_the_first_error_comes_out_and_ends_the_run():
@@ -43,7 +44,7 @@ def test_the_first_error_comes_out_and_ends_the_run():
         time.sleep(0.001)
 
     with pytest.raises(ValueError, match="chunk 30"):
-        parallel.run(task, 10_000, 1)
+        threads.run_chunks(task, 10_000, 1)
     assert len(begun) < 1000
 
 
@@ -54,9 +55,9 @@ def test_nested_runs():
         def inner(left, right):
             hits[begin:end, left:right] += 1
 
-        parallel.run(inner, 40, 1)
+        threads.run_chunks(inner, 40, 1)
 
-    parallel.run(outer, 40, 1)
+    threads.run_chunks(outer, 40, 1)
     assert (hits == 1).all()
 
 
@@ -151,9 +152,9 @@ def test_threads_follow_numba():
 
     numba.set_num_threads(2)
     try:
-        assert parallel.threads() == 2
+        assert threads.count() == 2
     finally:
-        numba.set_num_threads(parallel.most_threads())
+        numba.set_num_threads(threads.most())
 
 
 def test_fills_after_the_main_thread_has_ended():

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from seedbed import dlpack
+from seedbed.gpu import dlpack
 
 DTYPES = [
     np.dtype(name)

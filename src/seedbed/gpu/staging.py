@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .. import cuda
-from ..cuda import DeviceArray
+from . import driver
+from .array import DeviceArray
 
 
 class Staging:
@@ -21,8 +21,8 @@ class Staging:
     """
 
     def __init__(self, nbytes: int, device: str, owner: str) -> None:
-        self._device = cuda.device_number(device, owner)
-        with cuda.on_device(cuda.cuda(owner), self._device) as gpu:
+        self._device = driver.device_number(device, owner)
+        with driver.on_device(driver.ready(owner), self._device) as gpu:
             stream = gpu.stream()
             self._host = gpu.pinned_array(nbytes, np.uint8)
         shape, dtype = (nbytes,), np.dtype(np.uint8)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dtypes import as_dtype
+from ..values.dtypes import as_dtype
 
 CPU, CUDA, CUDA_MANAGED = 1, 2, 13  # types of device
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dtypes import largest_below, smallest_not_below
-from .sources import Haar, Normal, Source, TruncatedNormal, Uniform
-from .tables.atomic import OutputError, publish
-from .tables.table import table
+from ..storage.atomic import OutputError, publish
+from ..tables.table import table
+from ..values.dtypes import largest_below, smallest_not_below
+from ..values.recipes import Haar, Normal, Recipe, TruncatedNormal, Uniform
 
 VALUES = 1 << 22  # drawn at most
 BINS = 101
@@ -88,7 +88,7 @@ def draw(
     if not np.isfinite(values).all():
         raise ValueError(f"seedbed show: draws finite values; {drawn} has others")
     try:
-        theory = _theory(drawn.init.source(shape), shape)
+        theory = _theory(drawn.init.recipe(shape), shape)
     except NotImplementedError:  # an initializer of the user's own
         theory = None
     figure = Figure((8, 6), dpi=150, layout="constrained")
@@ -105,7 +105,7 @@ def draw(
     return f"{path}: {values.size:,} values of {drawn}: {found}{wanted}"
 
 
-def _theory(source: Source, shape: tuple[int, ...]) -> Theory | None:
+def _theory(source: Recipe, shape: tuple[int, ...]) -> Theory | None:
     """Return the distribution of a value of a table, if it has a density."""
     from scipy import stats
 

@@ -1,0 +1,5 @@
+"""The `seedbed` command."""
+
+from .command import main
+
+__all__ = ["main"]

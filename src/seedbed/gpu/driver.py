@@ -1,0 +1,79 @@
+"""The CUDA driver as far as it is needed here: GPUs, contexts, streams, and what is missing."""
+
+import contextlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import DeviceError
+
+_DEVICE = re.compile(r"cuda(?::(\d+))?")
+_FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
+LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
+
+
+def ready(owner: str) -> Any:
+    """Return `numba.cuda`, ready for work.
+
+    Raises
+    ------
+    DeviceError
+        If the package, the driver, a GPU or the compiler is missing; the message says which.
+    """
+    needs = f"{owner}: device 'cuda' needs"
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
+    from seedbed_kernels.cuda_shim import cuda
+
+    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
+    error = cuda.cuda_error()
+    if error is not None and "NO_DEVICE" not in error:
+        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
+    if error is not None or len(cuda.gpus) == 0:
+        raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
+    if not ready:
+        raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+    return cuda
+
+
+def device_number(device: str, owner: str) -> int:
+    """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
+    match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
+    if match is None:
+        raise ValueError(f"{owner}: device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+    number, count = int(match[1] or 0), len(ready(owner).gpus)
+    if number >= count:
+        raise DeviceError(f"{owner}: device {device!r} is not there; the driver finds {count}")
+    return number
+
+
+def numba_cuda() -> Any:
+    """Return `numba.cuda`, which is ready already."""
+    from seedbed_kernels.cuda_shim import cuda
+
+    return cuda
+
+
+@contextlib.contextmanager
+def on_device(gpu: Any, device: int) -> Iterator[Any]:
+    """Work on a GPU: what fails there is a `MemoryError` or an `OSError`."""
+    try:
+        with gpu.gpus[device]:
+            yield gpu
+    except Exception as error:
+        failure = _FAILURE.search(str(error))
+        if failure is None:
+            raise
+        if failure[0] == "CUDA_ERROR_OUT_OF_MEMORY":
+            raise MemoryError(f"cuda:{device} has not enough free memory") from error
+        raise OSError(f"cuda:{device} failed: {failure[0]}") from error
+
+
+def stream_of(gpu: Any, handle: int) -> Any:
+    """Return the stream of a handle, as the CUDA array interface and DLPack number them."""
+    if handle == LEGACY_STREAM:
+        return gpu.legacy_defaultstream_of()
+    if handle == PER_THREAD_STREAM:
+        return gpu.per_thread_defaultstream_of()
+    return gpu.externalstream_of(handle)

@@ -1,0 +1,1 @@
+"""Files: written past the page cache, and published whole or not at all."""

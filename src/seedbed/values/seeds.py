@@ -1,0 +1,122 @@
+"""Seeds: which stream of random numbers an initializer draws from."""
+
+import hashlib
+import operator
+import secrets
+import threading
+from typing import Any, NamedTuple
+
+SEEDS = 2**64
+DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
+
+
+class Stream(NamedTuple):
+    """A stream of random numbers: the Philox key, and the fourth word of its counter."""
+
+    seed: int
+    draw: int = 0
+
+
+class SeedGenerator:
+    """Seeds that advance: each draw takes the next stream of one seed.
+
+    Parameters
+    ----------
+    seed : int, optional
+        In [0, 2**64). Drawn from the operating system by default; the attribute `seed` tells it.
+
+    Examples
+    --------
+    >>> generator = SeedGenerator(7)
+    >>> generator.next(), generator.next()
+    (Stream(seed=7, draw=1), Stream(seed=7, draw=2))
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        checked = check_seed(seed, "SeedGenerator")
+        if isinstance(checked, SeedGenerator):
+            raise TypeError(f"SeedGenerator: seed must be an integer or None; given {seed!r}")
+        self._initial = checked
+        self.seed = random_seed() if checked is None else checked
+        self._draws = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> Stream:
+        """Return the next stream; draws are numbered from 1."""
+        with self._lock:
+            if self._draws == DRAWS:
+                raise ValueError(
+                    f"SeedGenerator: has no more than {DRAWS} draws; take another seed"
+                )
+            self._draws += 1
+            return Stream(self.seed, self._draws)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs for a generator that starts anew."""
+        return {"seed": self._initial}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SeedGenerator":
+        """Return a generator from the result of `get_config`, or of Keras' own generator."""
+        return cls(config.get("seed"))
+
+
+Seed = int | SeedGenerator | None
+
+
+def check_seed(seed: Any, owner: str) -> Any:
+    """Return a seed as None, an int in [0, 2**64), a SeedGenerator or a Stream."""
+    if seed is None or isinstance(seed, (SeedGenerator, Stream)):
+        return seed
+    allowed = "an integer in [0, 2**64), None or a SeedGenerator"
+    try:
+        if isinstance(seed, bool):
+            raise TypeError
+        number = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"{owner}: seed must be {allowed}; given {seed!r}") from None
+    if not 0 <= number < SEEDS:
+        raise ValueError(f"{owner}: seed must be {allowed}; given {seed!r}")
+    return number
+
+
+def random_seed() -> int:
+    """Return a seed from the operating system, in [0, 2**64)."""
+    return secrets.randbits(64)
+
+
+def derive(master: int, name: str) -> int:
+    r"""Return the seed of a table or parameter of that name under a master seed.
+
+    The first 8 bytes, as a little-endian integer, of the SHA-256 of: the 15 bytes
+    ``seedbed.tables\0``, the master seed as 8 little-endian bytes, the name in UTF-8. So values
+    depend on the own name and on nothing else.
+
+    Parameters
+    ----------
+    master : int
+        In [0, 2**64).
+    name : str
+        Any text.
+
+    Returns
+    -------
+    int
+        In [0, 2**64).
+
+    Examples
+    --------
+    >>> derive(7, "user")
+    12067601391634940634
+    """
+    if not 0 <= master < SEEDS:
+        raise ValueError(f"derive: master must be in [0, 2**64); given {master}")
+    text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
