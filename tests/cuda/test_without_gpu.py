@@ -90,7 +90,7 @@ import sys, seedbed
 from seedbed import cli, initializers
 initializers.TruncatedNormal(seed=7)((1000,), "bfloat16")
 initializers.Zeros()((3,))
-print([name for name in sys.modules if name.startswith("numba.cuda") or name.startswith("seedbed.gpu")])
+print([name for name in sys.modules if name.startswith(("numba.cuda", "seedbed.gpu"))])
 """
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
