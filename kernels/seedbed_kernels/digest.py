@@ -5,6 +5,7 @@ archive of a frozen program. The digest of a module is that of its source where 
 the same release has the same digest however it is installed, and else that of its compiled code.
 """
 
+import contextlib
 import hashlib
 import pkgutil
 import sys
@@ -12,8 +13,6 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from types import CodeType
 from typing import Any
-
-SOURCE = (".py", ".pyw")
 
 
 def of(*names: str) -> str | None:
@@ -80,8 +79,9 @@ def _spec(name: str) -> ModuleSpec:
 def _content(spec: ModuleSpec) -> bytes:
     """Return the source of a module, else its compiled code in words that are always the same."""
     loader: Any = spec.loader
-    if spec.origin is not None and spec.origin.endswith(SOURCE):
-        return loader.get_data(spec.origin)
+    if spec.origin is not None and spec.origin.endswith(".py"):
+        with contextlib.suppress(OSError):  # a frozen program has it no longer
+            return loader.get_data(spec.origin)
     code = loader.get_code(spec.name)
     if code is None:
         raise ImportError(spec.name)
