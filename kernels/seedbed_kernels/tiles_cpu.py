@@ -18,7 +18,16 @@ from numba.np.numpy_support import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import draws
-from .compiling import INSIDE, align_stack, intrinsic, part
+from .compiling import (
+    INSIDE,
+    align_stack,
+    apart,
+    intrinsic,
+    never_inline,
+    part,
+    restore_arithmetic,
+    usual_arithmetic,
+)
 from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
 from .samplers import REJECTING
 
@@ -334,7 +343,9 @@ def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any
     real = types.float64 if dtype == np.float64 else types.float32
     fields = len(kind._fields)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def fill_window(out, size, begin, window, key, sampler):
+    @apart
+    def fill(out, size, begin, window, key, sampler):
+        never_inline()
         align_stack()
         out = carray(out, size)
         numbers = to_fixed_tuple(carray(sampler, fields), fields)  # pyright: ignore[reportCallIssue]
@@ -352,6 +363,11 @@ def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any
             count = min(run - column, size - done)
             fill_run(out[done : done + count], first, key, sampler, work)
             done += count
+
+    def fill_window(out, size, begin, window, key, sampler):
+        before = usual_arithmetic()
+        fill(out, size, begin, window, key, sampler)
+        restore_arithmetic(before)
 
     integer = types.int64
     signature = types.void(
