@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..values import recipes
-from .initializer import RandomInitializer, as_number, finite
+from .arguments import as_number, finite
+from .initializer import RandomInitializer
 
 
 class RandomNormal(RandomInitializer):
