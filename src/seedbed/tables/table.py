@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
+from ..errors import ArgumentError, brief
 from ..initializers.initializer import RandomInitializer
 from ..locks import cached_property
 from ..storage.direct import read_all
 from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
 from ..values.recipes import Window
-from ..values.request import check_shape
+from ..values.request import MAX_BYTES, check_shape
 from ..values.window import windows
 
 
@@ -239,6 +240,10 @@ def table(
     if rows is not None:
         rows = _check_rows(rows, shape, owner)
     result = Table(name, init, shape, dtype, rows)
+    if result.nbytes >= MAX_BYTES:
+        raise ArgumentError(
+            f"shape must be below 2**63 bytes; given {brief(shape)} of {dtype.name}"
+        ).named(owner)
     try:
         result.check()
     except NotImplementedError as error:  # of a class that makes no values
