@@ -13,10 +13,46 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import OutputError
+from ..errors import OutputError, SeedbedError, StorageError
 
 _AT = os.open in os.supports_dir_fd  # POSIX
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def resolved(path: Path) -> Path:
+    """Return a path of a file, or what it is a symbolic link to: links are written through."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what the system says before any work is done into an `OutputError`, with the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SeedbedError):
+            raise
+        told = OutputError(f"{error.filename or path}: {error.strerror or error}")
+        raise _noted(told, error) from error
+
+
+@contextlib.contextmanager
+def failing(path: Path) -> Iterator[None]:
+    """Turn what the system says in the middle of work into a `StorageError`, with the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SeedbedError):
+            raise
+        where = path if error.errno is not None else None  # else it is not about a file
+        told = StorageError(error.errno, error.strerror or str(error), error.filename or where)
+        raise _noted(told, error) from error
+
+
+def _noted(new: SeedbedError, old: OSError) -> SeedbedError:
+    for note in getattr(old, "__notes__", ()):
+        new.add_note(note)
+    return new
 
 
 class Folder:
@@ -170,7 +206,7 @@ class Folder:
         self.sync()
 
     def publish(self, partial: str, final: str, *, replace: bool) -> None:
-        """Give what is complete and flushed its final name.
+        """Give what is complete and flushed its final name; `sync` flushes that.
 
         Parameters
         ----------
@@ -197,7 +233,6 @@ class Folder:
                 )
         else:
             self._publish_new(partial, final)
-        self.sync()
 
     def _publish_new(self, partial: str, final: str) -> None:
         try:

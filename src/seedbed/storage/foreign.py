@@ -7,6 +7,7 @@ once its depth and the number of its values are known; and whatever is wrong wit
 
 import ast
 import contextlib
+import errno
 import json
 import os
 import re
@@ -73,6 +74,8 @@ def open_regular(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> 
     try:
         fd = os.open(name, flags, dir_fd=dir_fd)
     except OSError as error:
+        if dir_fd is not None and error.errno == errno.ELOOP:
+            raise FormatError(f"{path}: is a symbolic link, not a regular file") from None
         error.filename = os.fspath(path)
         raise
     try:

@@ -27,9 +27,7 @@ if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no 
 
 
 @contextlib.contextmanager
-def locked(
-    folder: Folder, name: str, part: int, of: int, *, create: bool = True
-) -> Iterator[int]:
+def locked(folder: Folder, name: str, part: int, of: int, *, create: bool = True) -> Iterator[int]:
     """Open a file for writing part `part` of `of`, from 1, as the only writer of that part.
 
     Nobody may open and close the file again meanwhile: the first descriptor that a process closes

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
-from ..storage.atomic import Folder
+from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural
 from . import formats
 from .configurations import absent_array
@@ -65,7 +65,7 @@ class Output:
     @functools.cached_property
     def target(self) -> Path:
         """Its final name, or the name that this is a symbolic link to."""
-        return Path(os.path.realpath(self.path)) if self.path.is_symlink() else self.path
+        return resolved(self.path)
 
     @property
     def partial(self) -> Path:
@@ -168,7 +168,8 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     if not 1 <= number <= of <= limit:
         files = " shards" if output.shards else ""
         raise ArgumentError(
-            f"part must be k/n with 1 <= k <= n <= {limit}{files}; given {brief(number)}/{brief(of)}"
+            f"part must be k/n with 1 <= k <= n <= {limit}{files}; "
+            f"given {brief(number)}/{brief(of)}"
         )
     if output.shards and output.shards / of > MAX_OPEN:
         raise ArgumentError(

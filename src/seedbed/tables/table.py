@@ -19,7 +19,7 @@ from ..initializers.initializer import RandomInitializer
 from ..storage.direct import read_all
 from ..storage.foreign import mapping, natural, naturals, open_regular, text
 from ..values.dtypes import FLOATING, FLOATING_DTYPES, NAMES, as_dtype
-from ..values.request import check_shape
+from ..values.request import MAX_BYTES, check_shape
 from ..values.window import Window, windows
 from .configurations import configuration, restored
 
@@ -229,9 +229,10 @@ class Table:
             raise FormatError(f"dtype must be one of {', '.join(NAMES)}; given {brief(dtype)}")
         rows = kept = None
         if "rows" in found:
-            start, stop = rows = naturals(found["rows"], "rows", 2)
+            start, stop = naturals(found["rows"], "rows", 2)
             if not shape or not start <= stop <= shape[0]:
-                raise FormatError(f"rows must lie in shape {list(shape)}; given {list(rows)}")
+                raise FormatError(f"rows must lie in shape {list(shape)}; given {start}:{stop}")
+            rows = start, stop
         if "kept_rows" in found:
             kept = Kept(natural(found["kept_rows"], "kept_rows", shape[0] if shape else 0))
             if "kept" in found:
@@ -267,9 +268,7 @@ def makes_windows(init: initializers.Initializer) -> bool:
         return False
 
 
-def _whole(
-    init: initializers.Initializer, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
+def _whole(init: initializers.Initializer, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     made = np.asarray(init(shape, dtype))
     if made.shape != shape or made.dtype != dtype:
         raise ArgumentError(
@@ -305,6 +304,10 @@ def table(
     if rows is not None:
         rows = _check_rows(rows, shape)
     result = Table(name, init, shape, dtype, rows)
+    if result.nbytes >= MAX_BYTES:
+        raise ArgumentError(
+            f"shape must be below 2**63 bytes; given {brief(result.stored_shape)} of {dtype.name}"
+        )
     try:
         result.check()
     except NotImplementedError as error:  # of a class that makes no values

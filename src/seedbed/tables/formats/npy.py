@@ -18,7 +18,8 @@ from ...storage.foreign import opened, understanding
 from ..layout import File, Tensor
 from ..table import Table
 
-NAME = SUFFIX = ".npy"
+NAME: str = ".npy"
+SUFFIX: str = NAME
 NAMELESS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # in this format
 MAX_HEADER = 10_000  # bytes: NumPy reads no more of strangers
 LENGTHS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # bytes that say how long a header is, by version
@@ -104,7 +105,7 @@ def _fields(text: str) -> tuple[tuple[int, ...], bool, np.dtype]:
         raise FormatError(f"shape must be a tuple of integers of at least 0; given {brief(shape)}")
     if len(shape) > 64:
         raise FormatError(f"of {len(shape)} axes; NumPy has 64")
-    dtype = npy.descr_to_dtype(descr)
+    dtype = np.dtype(descr)
     if dtype.hasobject or dtype.kind in "VSU" or dtype.itemsize == 0:
         raise FormatError(f"descr is {brief(descr)}; tables hold numbers")
     return shape, fortran, dtype

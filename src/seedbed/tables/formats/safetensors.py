@@ -20,7 +20,8 @@ from ..layout import File, Tensor
 from ..origin import STREAM_VERSION, version
 from ..table import Table
 
-NAME = SUFFIX = ".safetensors"
+NAME: str = ".safetensors"
+SUFFIX: str = NAME
 MAX_HEADER = 100_000_000  # the official reader takes no more
 CODES = {
     "F16": "float16",

@@ -14,7 +14,8 @@ from ..layout import File, Tensor
 from ..table import Table
 from . import safetensors
 
-NAME, SUFFIX = "shards", ""
+NAME: str = "shards"
+SUFFIX: str = ""
 FILE = "shard-{:05d}-model-00001-of-00001.safetensors"
 MOST = 99_999  # whose names have five digits
 
@@ -28,9 +29,7 @@ def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
         if one.rows is not None or not one.shape:
             raise ArgumentError("shards hold whole tables: no rows, no rank 0")
         if not 1 <= shards <= max(one.shape[0], 1):
-            raise ArgumentError(
-                f"shards must be from 1 to the {one.shape[0]} rows; given {shards}"
-            )
+            raise ArgumentError(f"shards must be from 1 to the {one.shape[0]} rows; given {shards}")
     tables = safetensors.in_order(tables)
     files = []
     for number in range(1, shards + 1):
