@@ -64,9 +64,10 @@ def _notes(error: BaseException) -> list[str]:
 
 def _output_failed() -> bool:
     """Return whether standard output takes no more, as after ``| head``; then drop it."""
+    if sys.stdout is None:
+        return False
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -101,13 +101,13 @@ def opened(path: str | os.PathLike[str]) -> Iterator[int]:
 def read_small(path: Path, limit: int, *, dir_fd: int | None = None) -> bytes:
     """Return all bytes of a file that should have at most `limit`."""
     fd = open_regular(path, dir_fd=dir_fd)
+    data = bytearray()
     with open(fd, "rb", buffering=0) as file:
-        data = file.read(limit + 1)
-        while data and len(data) <= limit and (more := file.read(limit + 1 - len(data))):
+        while more := file.read(1 << 20):
             data += more
-    if len(data) > limit:
-        raise FormatError(f"{path}: has more than {limit:,} bytes")
-    return data
+            if len(data) > limit:
+                raise FormatError(f"{path}: has more than {limit:,} bytes")
+    return bytes(data)
 
 
 @contextlib.contextmanager

@@ -31,14 +31,15 @@ def differing(
     Parameters
     ----------
     extents : iterable of Extent
-        Of at most ``CHUNK_BYTES`` each.
+        Memory for three of them is taken.
     opened : callable
         Called on a thread of its own.
     shown : callable
         Told of the bytes that were compared.
     """
-    right = direct.buffer(CHUNK_BYTES)
+    right = direct.buffer(0)
     for extent, there in _read_ahead(extents, opened):
+        right = _enough(right, extent)
         should = extent.generate(right)
         if not same_bits(there, should):
             yield extent, there, should
@@ -51,10 +52,11 @@ def _read_ahead(extents: Iterable[Extent], opened: Opened) -> Iterator[tuple[Ext
     def read(extent: Extent, buffer: np.ndarray) -> np.ndarray:
         return extent.read(opened(extent), buffer)
 
-    spare = deque(direct.buffer(CHUNK_BYTES) for _ in range(2))
+    spare = deque([direct.buffer(0), direct.buffer(0)])
     coming: deque[tuple[Extent, Future[np.ndarray]]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="seedbed-reader") as thread:
         for extent in extents:
+            spare[0] = _enough(spare[0], extent)
             coming.append((extent, thread.submit(read, extent, spare[0])))
             spare.rotate()
             if len(coming) == len(spare):
@@ -62,6 +64,11 @@ def _read_ahead(extents: Iterable[Extent], opened: Opened) -> Iterator[tuple[Ext
                 yield extent, future.result()
         for extent, future in coming:
             yield extent, future.result()
+
+
+def _enough(buffer: np.ndarray, extent: Extent) -> np.ndarray:
+    """Return a buffer in which an extent has room: this one if it does."""
+    return buffer if extent.bounds.stop <= buffer.size else direct.buffer(extent.nbytes)
 
 
 def everything(extents: Sequence[Extent]) -> Iterator[Extent]:

@@ -177,7 +177,7 @@ class Job:
             raise
 
     def _is_there(self) -> bool:
-        """Return whether the output has its final name; an empty folder is not yet one of shards."""
+        """Return whether the output has its final name, which an empty folder may have, too."""
         if self._folder.stat(self.output.target.name) is None:
             return False
         return self.output.shards is None or any(self.output.target.iterdir())
