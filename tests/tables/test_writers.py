@@ -184,7 +184,7 @@ def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_is_no_writer():
     code = (
-        "import os\nfrom seedbed.storage import locks\nlocks._writing.add('table.npy')\n"
+        "import os\nfrom seedbed.storage import locks\nlocks._writing['table.npy'] = None\n"
         "child = os.fork()\nif not child: os._exit(len(locks._writing))\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(locks._writing))"
     )

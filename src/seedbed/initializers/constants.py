@@ -7,7 +7,8 @@ import numpy as np
 from ..errors import brief
 from ..values import recipes
 from ..values.dtypes import as_dtype
-from .initializer import Initializer, finite, plain, restored
+from .arguments import finite, plain, restored
+from .initializer import Initializer
 
 
 class Constant(Initializer):

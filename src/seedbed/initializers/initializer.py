@@ -1,20 +1,15 @@
 """What all initializers share: the call, the configuration, the seed."""
 
-import contextlib
-import math
-import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
-
-from ..errors import SeedbedError, brief, warn
-from ..values.dtypes import as_dtype
+from ..errors import SeedbedError, warn
 from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
 from ..values.window import Window
+from .arguments import serialized
 
 
 class Initializer:
@@ -168,64 +163,3 @@ class RandomInitializer(Initializer):
         if isinstance(seed, Stream):
             return {"seed": {"class_name": "Stream", "config": seed._asdict()}}
         return {"seed": seed}
-
-
-def serialized(thing: Initializer | SeedGenerator) -> dict[str, Any]:
-    """Return an object as Keras 3 writes objects of other packages."""
-    name = type(thing).__name__
-    return {
-        "module": "seedbed.initializers",
-        "class_name": name,
-        "config": thing.get_config(),
-        "registered_name": f"seedbed>{name}",
-    }
-
-
-def plain(value: Any) -> Any:
-    """Return an array or number as JSON can hold it; `restored` is the inverse.
-
-    Arrays become what Keras makes of them, complex numbers what Python writes.
-    """
-    if isinstance(value, np.ndarray):
-        array = {"value": plain(value.tolist()), "dtype": value.dtype.name}
-        return {"class_name": "__numpy__", "config": array}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    value = as_number(value)
-    return str(value) if isinstance(value, complex) else value
-
-
-def restored(owner: str, name: str, value: Any) -> Any:
-    """Return what `plain` made plain, or Keras, which has tensors too."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return complex(value)
-    if isinstance(value, list):
-        return [restored(owner, name, item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    config = value.get("config")
-    if value.get("class_name") in ("__numpy__", "__tensor__") and isinstance(config, dict):
-        with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError):
-            array = restored(owner, name, config["value"])
-            return np.array(array, as_dtype(config["dtype"], owner))
-    raise ValueError(
-        f"{owner}: {name} must be a number, a list of them, or a dict as Keras writes arrays; "
-        f"given {brief(value)}"
-    )
-
-
-def as_number(value: Any) -> Any:
-    """Return a scalar of NumPy's as Python's own number, and anything else as it is."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
-
-
-def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> Any:
-    """Return a number that is finite and not below `least`, as Python's own type."""
-    number = as_number(value)
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise TypeError(f"{type(owner).__name__}: {name} must be a number; given {value!r}")
-    if not max(least, -sys.float_info.max) <= number <= sys.float_info.max:
-        allowed = "a finite number" + (f" of at least {least:g}" if math.isfinite(least) else "")
-        raise ValueError(f"{type(owner).__name__}: {name} must be {allowed}; given {brief(value)}")
-    return number

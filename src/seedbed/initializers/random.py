@@ -4,7 +4,8 @@ from typing import Any
 
 from ..errors import naming
 from ..values import recipes
-from .initializer import RandomInitializer, as_number, finite
+from .arguments import as_number, finite
+from .initializer import RandomInitializer
 
 
 class RandomNormal(RandomInitializer):

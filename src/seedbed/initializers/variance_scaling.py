@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..values import recipes
-from .initializer import RandomInitializer, finite
+from .arguments import finite
+from .initializer import RandomInitializer
 
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")

@@ -7,7 +7,6 @@ go on.
 import contextlib
 import errno
 import os
-import threading
 from collections.abc import Iterator
 
 from ..errors import OutputError, warn
@@ -20,8 +19,7 @@ except ImportError:  # Windows
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK_SPACE = 2**62  # bytes, mostly past the end of the file, that stand for all of it
-_writing: set[tuple[str, str]] = set()  # POSIX locks do not keep out threads of one process
-_writing_turn = threading.Lock()
+_writing: dict[tuple[str, str], object] = {}  # POSIX locks do not keep out threads of one process
 if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no lock of its parent
     os.register_at_fork(after_in_child=_writing.clear)
 
@@ -43,19 +41,18 @@ def locked(folder: Folder, name: str, part: int, of: int, *, create: bool = True
     OutputError
         If somebody else writes that part, or a part in common with it.
     """
-    key = _key(folder, name)
-    with _writing_turn:
-        if key in _writing:
-            raise _taken(folder, name)
-        _writing.add(key)
+    key, mine = _key(folder, name), object()
     try:
+        if _writing.setdefault(key, mine) is not mine:
+            raise _taken(folder, name)
         fd = _open_locked(folder, name, part, of, os.O_CREAT if create else 0)
         try:
             yield fd
         finally:
             os.close(fd)
     finally:
-        _writing.discard(key)
+        if _writing.get(key) is mine:
+            del _writing[key]
 
 
 def is_taken(folder: Folder, name: str, part: int, of: int) -> bool:

@@ -6,16 +6,16 @@ flipped bit, in a file that is finished as in one that is not.
 
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from ..storage import direct
+from ..values import threads
 from .layout import Extent, chunks, same_bits
 
 CHUNK_BYTES = 16 << 20
+BUFFERS = 3  # one being made, one being compared, one between
 SAMPLE = 4096  # elements of a window that is looked at
 SAMPLES = 64  # of a table, where not everything is
 
@@ -23,56 +23,68 @@ Opened = Callable[[Extent], int]
 """Returns the open file that an extent is in."""
 
 
-def differing(
-    extents: Iterable[Extent], opened: Opened, shown: Callable[[int], object] = int
-) -> Iterator[tuple[Extent, np.ndarray, np.ndarray]]:
-    """Yield where files differ: an extent, what is there, and what should be.
+def compare(
+    extents: Iterable[Extent],
+    opened: Opened,
+    found: Callable[[Extent, np.ndarray, np.ndarray], object],
+    shown: Callable[[int], object] = int,
+) -> None:
+    """Compare what files hold with what they should hold.
 
     Parameters
     ----------
     extents : iterable of Extent
-        Memory for three of them is taken.
-    opened : callable
-        Called on a thread of its own.
-    shown : callable
-        Told of the bytes that were compared.
+        Memory for four of them is taken.
+    opened, found, shown : callable
+        Called on one thread at a time: where to read an extent; for each that differs, with what is
+        there and what should be; how many bytes were compared.
     """
-    right = direct.buffer(0)
-    for extent, there in _read_ahead(extents, opened):
-        right = _enough(right, extent)
-        should = extent.generate(right)
-        if not same_bits(there, should):
-            yield extent, there, should
+    should = itertools.cycle([_Buffer() for _ in range(BUFFERS)])
+    there = _Buffer()
+
+    def made() -> Iterator[tuple[Extent, np.ndarray]]:
+        for extent in extents:
+            yield extent, extent.generate(next(should).of(extent))
+
+    def take(item: tuple[Extent, np.ndarray]) -> None:
+        extent, right = item
+        values = extent.read(opened(extent), there.of(extent))
+        if not same_bits(values, right):
+            found(extent, values, right)
         shown(extent.nbytes)
 
+    threads.hand_over(made(), take, ahead=BUFFERS - 1)
 
-def _read_ahead(extents: Iterable[Extent], opened: Opened) -> Iterator[tuple[Extent, np.ndarray]]:
-    """Yield extents and what is there; the next one is read while one is looked at."""
 
-    def read(extent: Extent, buffer: np.ndarray) -> np.ndarray:
-        return extent.read(opened(extent), buffer)
+def first_difference(extents: Iterable[Extent], opened: Opened) -> str:
+    """Return which element differs first, in words; nothing if all are equal."""
+    words: list[str] = []
 
-    spare = deque([direct.buffer(0), direct.buffer(0)])
-    coming: deque[tuple[Extent, Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="seedbed-reader") as thread:
+    def until() -> Iterator[Extent]:
         for extent in extents:
-            spare[0] = _enough(spare[0], extent)
-            coming.append((extent, thread.submit(read, extent, spare[0])))
-            spare.rotate()
-            if len(coming) == len(spare):
-                extent, future = coming.popleft()
-                yield extent, future.result()
-        for extent, future in coming:
-            yield extent, future.result()
+            if words:
+                return
+            yield extent
+
+    compare(until(), opened, lambda *difference: words.append(first(*difference)))
+    return words[0] if words else ""
 
 
-def _enough(buffer: np.ndarray, extent: Extent) -> np.ndarray:
-    """Return a buffer in which an extent has room: this one if it does."""
-    return buffer if extent.bounds.stop <= buffer.size else direct.buffer(extent.nbytes)
+class _Buffer:
+    """Memory that grows to what is asked for."""
+
+    def __init__(self) -> None:
+        self._memory = direct.buffer(0)
+
+    def of(self, extent: Extent) -> np.ndarray:
+        """Return a `direct.buffer` in which an extent has room."""
+        if self._memory.size < extent.bounds.stop:
+            self._memory = direct.buffer(extent.nbytes)
+        return self._memory
 
 
 def everything(extents: Sequence[Extent]) -> Iterator[Extent]:
-    """Return all of extents, in pieces that `differing` takes."""
+    """Return all of extents, in pieces of at most ``CHUNK_BYTES``."""
     return chunks(extents, CHUNK_BYTES)
 
 

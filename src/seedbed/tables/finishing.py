@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, FormatError, OutputError, StorageError, brief, naming, warn
+from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
 from ..storage.foreign import local_path, open_regular, understanding
@@ -20,7 +20,7 @@ from .state import State
 
 Opened = Callable[[File], contextlib.AbstractContextManager[int]]
 
-_turn = threading.Lock()  # who reads the shards of another thread takes its locks on them
+_turn = renewed_lock()  # who reads the shards of another thread takes its locks on them
 
 
 def finish(
@@ -289,9 +289,9 @@ def _problem(extents: Sequence[Extent], opened: Opened, check: str) -> str:
             if header != file.header:
                 return "has another header"
             looked_at = comparing.everything(found) if check == "all" else comparing.samples(found)
-            for extent, there, right in comparing.differing(looked_at, lambda _: fd):
-                where = f"{file.name}: " if file.name else ""
-                return where + comparing.first(extent, there, right)
+            first = comparing.first_difference(looked_at, lambda _: fd)
+            if first:
+                return f"{file.name}: {first}" if file.name else first
     return ""
 
 

@@ -5,6 +5,7 @@ earlier job left, writes the rest, and gives the output its name if no part is m
 """
 
 import contextlib
+import itertools
 import operator
 import os
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, OutputError, SeedbedError, brief, warn
 from ..gpu import driver
@@ -375,28 +378,32 @@ class Job:
         """Compare the first bytes, which an earlier job wrote, and write again what differs."""
         if not done:
             return
-        if self.options.check == "all" or self._looks_wrong(done):
-            wrong, first = 0, ""
-            before = chunks(self.extents, comparing.CHUNK_BYTES, 0, done)
-            for extent, there, right in comparing.differing(before, self._opened, shown):
-                first = first or comparing.first(extent, there, right)
-                wrong += comparing.count(there, right)
-                journal.mend(extent, right)
-            if wrong:
-                warn(
-                    f"{self.output.partial}: {wrong:,} values were not as an earlier job wrote "
-                    f"them, and are written again; {first}"
-                )
-        else:
+        if self.options.check == "sample" and not self._looks_wrong(done):
             shown(done)
+            return
+        wrong, first = 0, ""
+
+        def mend(extent: Extent, there: np.ndarray, right: np.ndarray) -> None:
+            nonlocal wrong, first
+            first = first or comparing.first(extent, there, right)
+            wrong += comparing.count(there, right)
+            journal.mend(extent, right)
+
+        before = chunks(self.extents, comparing.CHUNK_BYTES, 0, done)
+        comparing.compare(before, self._opened, mend, shown)
+        if wrong:
+            warn(
+                f"{self.output.partial}: {wrong:,} values were not as an earlier job wrote them, "
+                f"and are written again; {first}"
+            )
 
     def _looks_wrong(self, done: int) -> bool:
         """Return whether a sample of the first bytes, or the last of them, differ."""
         begin = max(done - RECHECKED * self.options.chunk_bytes, 0)
         last = chunks(self.extents, comparing.CHUNK_BYTES, begin, done)
         before = list(chunks(self.extents, max(done, 1), 0, done))  # whole extents
-        looked_at = (*comparing.samples(before), *last)
-        return any(True for _ in comparing.differing(looked_at, self._opened))
+        looked_at = itertools.chain(comparing.samples(before), last)
+        return bool(comparing.first_difference(looked_at, self._opened))
 
     def _opened(self, extent: Extent) -> int:
         return self._files[extent.file.name][0]

@@ -4,7 +4,6 @@ A file is a header and tables, one after the other. An extent is some of the con
 a table there; work is cut into extents. A tensor is what a file that was found holds.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, FormatError
+from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
 from ..storage.foreign import understanding
@@ -39,7 +39,7 @@ class File:
     tables: tuple[Table, ...]
     make_header: Callable[[], bytes]
 
-    @functools.cached_property
+    @cached_property
     def header(self) -> bytes:
         """All before the data of the first table."""
         return self.make_header()

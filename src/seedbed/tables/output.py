@@ -3,7 +3,6 @@
 Parts are for processes that write side by side. They leave no trace in what is written.
 """
 
-import functools
 import json
 import operator
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
+from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural
 from . import formats
@@ -62,7 +62,7 @@ class Output:
     format: formats.Format
     shards: int | None = None
 
-    @functools.cached_property
+    @cached_property
     def target(self) -> Path:
         """Its final name, or the name that this is a symbolic link to."""
         return resolved(self.path)
@@ -72,7 +72,7 @@ class Output:
         """Where it is while it is not complete."""
         return self.target.with_name(self.target.name + ".part")
 
-    @functools.cached_property
+    @cached_property
     def files(self) -> tuple[File, ...]:
         """The files it consists of."""
         return self.format.arrange(self.tables, self.shards)

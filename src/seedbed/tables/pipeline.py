@@ -4,10 +4,9 @@ Writes rather than a memory map: several times as fast into a new file, memory s
 disk that fills up is an error that can be answered, not a SIGBUS.
 """
 
+import itertools
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ..gpu.staging import Staging
 from ..storage.atomic import failing
 from ..storage.direct import PAGE, buffer, sync, write_all
+from ..values import threads
 from .layout import Extent
 from .state import State
 
@@ -124,27 +124,19 @@ class OnDevice:
 def write_chunks(
     chunks: Iterable[Extent], journal: Journal, chunk_bytes: int, device: str | None = None
 ) -> None:
-    """Make chunks one by one; the journal writes them on a thread of its own."""
-    spare: list[OnHost | OnDevice] = [
+    """Make chunks one by one, while another thread writes those before."""
+    buffers = [
         OnHost(chunk_bytes) if device in (None, "cpu") else OnDevice(chunk_bytes, device)
         for _ in range(BUFFERS)
     ]
-    written: deque[tuple[Future[None], OnHost | OnDevice]] = deque()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="seedbed-writer")
 
-    def put(chunk: Extent, made: OnHost | OnDevice) -> None:
-        journal.put(chunk, made.take(chunk))
+    def made() -> Iterator[tuple[Extent, OnHost | OnDevice]]:
+        for chunk, one in zip(chunks, itertools.cycle(buffers), strict=False):
+            one.make(chunk)
+            yield chunk, one
 
-    try:
-        for chunk in chunks:
-            if not spare:
-                future, made = written.popleft()
-                future.result()
-                spare.append(made)
-            made = spare.pop()
-            made.make(chunk)
-            written.append((thread.submit(put, chunk, made), made))
-        for future, _ in written:
-            future.result()
-    finally:
-        thread.shutdown(cancel_futures=True)
+    def put(item: tuple[Extent, OnHost | OnDevice]) -> None:
+        chunk, one = item
+        journal.put(chunk, one.take(chunk))
+
+    threads.hand_over(made(), put, ahead=BUFFERS - 1)

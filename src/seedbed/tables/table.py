@@ -16,6 +16,7 @@ import numpy as np
 from .. import initializers
 from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief, naming
 from ..initializers.initializer import RandomInitializer
+from ..locks import cached_property
 from ..storage.direct import read_all
 from ..storage.foreign import mapping, natural, naturals, open_regular, text
 from ..values.dtypes import FLOATING, FLOATING_DTYPES, NAMES, as_dtype
@@ -46,7 +47,7 @@ class Kept:
         """Fill a flat array with the kept elements from number `begin`."""
         read_all(self._fd, out.view(np.uint8), self.offset + begin * out.itemsize)
 
-    @functools.cached_property
+    @cached_property
     def _fd(self) -> int:
         """The older file, opened once: its name may come to mean another."""
         if self.path is None:
@@ -144,7 +145,7 @@ class Table:
         """The number of bytes stored."""
         return self.size * self.dtype.itemsize
 
-    @functools.cached_property
+    @cached_property
     def kept_size(self) -> int:
         """How many of the elements stored are kept from an older file; they come first."""
         if self.kept is None:

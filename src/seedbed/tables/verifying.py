@@ -1,9 +1,11 @@
 """Whether files hold, bit for bit, what the stream says."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..storage.atomic import failing
@@ -161,10 +163,16 @@ def _compare(
         looked_at = comparing.random_samples(extents, sample)
     checked, wrong, files = 0, 0, _Files()
 
-    def counted(extent: Extent) -> Extent:
+    def counted() -> Iterator[Extent]:
         nonlocal checked
-        checked += extent.size
-        return extent
+        for extent in looked_at:
+            checked += extent.size
+            yield extent
+
+    def found(extent: Extent, there: np.ndarray, right: np.ndarray) -> None:
+        nonlocal wrong, first
+        first = first or f"{extent.file.name}: {comparing.first(extent, there, right)}"
+        wrong += comparing.count(there, right)
 
     values = sum(extent.size for extent in extents)
     nbytes = sum(extent.nbytes for extent in extents)
@@ -173,11 +181,7 @@ def _compare(
         values = sample * comparing.SAMPLE
     try:
         with failing(path), bar(values, nbytes, 0, progress) as shown:
-            for extent, there, right in comparing.differing(
-                map(counted, looked_at), files, shown.update
-            ):
-                first = first or f"{extent.file.name}: {comparing.first(extent, there, right)}"
-                wrong += comparing.count(there, right)
+            comparing.compare(counted(), files, found, shown.update)
     finally:
         files.close()
     return Report(os.fspath(path), checked, wrong, kept, first)
