@@ -54,7 +54,7 @@ TABLE = ("table", "--initializer=random_normal", "--seed=1", "--out=b.npy", "--s
         ([*TABLE, "--rows="], "--rows must be"),
         ([*TABLE, "--part="], "--part must be"),
         ([*TABLE, "--shards="], "--shards must be"),
-        (["table", "--plan="], "is a folder, not a regular file"),
+        (["table", "--plan="], "plan must be the name of a file"),
         (["table", "--finish", "--out=none/b.npy"], "there is no folder none"),
         ([*TABLE, "--out=" + "b" * 250 + ".npy"], "at most 200 bytes"),
         ([*TABLE, "--part=1/100000000"], "n <= 99999"),

@@ -32,7 +32,7 @@ def _digest(values: np.ndarray) -> dict[str, Any]:
     """Return what stands for an array: of its elements, little-endian, in C order."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     config = {
-        "sha256": hashlib.sha256(memoryview(little.view(np.uint8))).hexdigest(),
+        "sha256": hashlib.sha256(little.view(np.uint8).data).hexdigest(),
         "shape": list(values.shape),
         "dtype": values.dtype.name,
     }

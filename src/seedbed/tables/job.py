@@ -8,9 +8,7 @@ import contextlib
 import itertools
 import operator
 import os
-import shutil
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +22,11 @@ from ..storage.atomic import Folder, failing, refusing
 from ..storage.direct import write_all
 from . import comparing, finishing, state
 from .advice import ScaleWarning, advice
-from .layout import Extent, File, chunks
+from .layout import Extent, chunks
 from .output import Output, Part, check_part
 from .pipeline import Journal, write_chunks
 from .progress import bar
-from .state import State
+from .state import Existing, State, check_space
 
 CHUNK_BYTES = 16 << 20
 CHECKPOINT_SECONDS = 2.0
@@ -100,6 +98,7 @@ class Job:
         self.extents = output.extents(self.part)
         total = sum(extent.nbytes for extent in self.extents)
         self.blank = State(output.describe(), self.part, 0, total)
+        self._existing = Existing(output, self.blank, resume=options.resume, force=options.force)
         self.values = self.nbytes = 0
         self.missing: list[str] = []
         self._state_name = state.name_of(output, self.part)
@@ -113,7 +112,7 @@ class Job:
         with refusing(path):
             if self.is_finished():
                 return
-            check_space([(self, self.check())])
+            check_space([(self.output, self.check())])
         for table in self.output.tables:
             for line in advice(table):
                 warn(line, ScaleWarning)
@@ -146,16 +145,7 @@ class Job:
         State
             From where the job would start, if no other one comes before it.
         """
-        path, folder = self.output.path, self.output.target.parent
-        if not folder.is_dir():
-            raise OutputError(f"{path}: there is no folder {folder}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: folder {folder} is not writable")
-        with self.output.open_folder() as opened:
-            self._check_name(opened)
-            if self.output.shards and opened.stat(self.output.partial.name) is not None:
-                self._check_shards(opened)
-            return self._starting_state(opened)
+        return self._existing.check()
 
     def claim(self) -> State:
         """Return from where to start, now that the lock keeps all others out.
@@ -169,7 +159,7 @@ class Job:
         try:
             if self._is_there() and not self.options.force:
                 raise OutputError(f"{self.output.path}: another job has just finished it")
-            start = self._starting_state(self._folder)
+            start = self._existing.starting_state(self._folder)
             self._check_sizes(start)
             return start
         except SeedbedError:
@@ -184,97 +174,6 @@ class Job:
         if self._folder.stat(self.output.target.name) is None:
             return False
         return self.output.shards is None or any(self.output.target.iterdir())
-
-    def _check_name(self, folder: Folder) -> None:
-        """Refuse an output whose name means something that it may not replace."""
-        path, target = self.output.path, self.output.target
-        found = folder.stat(target.name)
-        if self.output.shards:
-            if path.is_symlink():
-                raise OutputError(f"{path}: is a symbolic link; shards go into a new folder")
-            if found is not None and not stat.S_ISDIR(found.st_mode):
-                raise OutputError(f"{path}: exists, and is not a folder")
-            if found is not None and any(path.iterdir()):
-                raise OutputError(f"{path}: a folder that is not empty; remove it")
-            return
-        if found is not None and stat.S_ISDIR(found.st_mode):
-            raise OutputError(f"{path}: is a folder; --shards N writes into one")
-        if found is not None and not stat.S_ISREG(found.st_mode):
-            raise OutputError(f"{path}: exists, and is not a regular file")
-        if (found is not None or path.is_symlink()) and not self.options.force:
-            raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
-
-    def _check_shards(self, folder: Folder) -> None:
-        ours = {file.name for file in self.output.files}
-        with folder.folder(self.output.partial.name) as inside:
-            for name in inside.names():
-                if name not in ours:
-                    raise OutputError(f"{inside.path / name}: is no shard of this; remove it")
-
-    def _starting_state(self, folder: Folder) -> State:
-        """Return the state to start from: the beginning, or as an earlier job saved it."""
-        resume, force = self.options.resume, self.options.force
-        begun = self._has_data(folder)  # asked first: a job saves its state before it writes
-        names = state.names(folder, self.output.target)
-        if begun and not names:
-            raise OutputError(
-                f"{self.output.partial}: exists, and is no unfinished table; remove it"
-            )
-        if force and self.part == Part() and not resume:
-            return self.blank
-        start = self.blank
-        for name in names:
-            own = name == self._state_name
-            if own and force and not resume:
-                continue
-            saved = state.load_if_there(folder, name)
-            if saved is not None and self._agrees(folder, name, saved, begun):
-                start = saved
-        return start
-
-    def _agrees(self, folder: Folder, name: str, saved: State, begun: bool) -> bool:
-        """Return whether the job goes on after a saved state; refuse one that it cannot be with."""
-        path, output = folder.path / name, self.output
-        own = name == self._state_name
-        if not own and saved.part.of != self.part.of:
-            raise OutputError(
-                f"{output.path}: unfinished in {saved.part.of} parts, not {self.part.of}; "
-                f"finish that, or remove {output.partial}*"
-            )
-        if not own or self.options.resume:
-            state.check_same(self.blank.output, saved, path)
-        if own and self.options.resume and begun:
-            if saved.total != self.blank.total:
-                raise OutputError(f"{path}: damaged; {state.again(output, self.part.of)}")
-            return True
-        if own and not self.options.resume and begun and saved.done:
-            if self._is_taken(folder):
-                raise OutputError(f"{output.partial}: another process is writing it")
-            raise OutputError(
-                f"{output.path}: {saved.percent} is there from an earlier job; "
-                "--resume continues it, --force starts again"
-            )
-        if not own and saved.done and not begun:
-            raise OutputError(f"{path}: what it tells of is gone; remove it")
-        return False
-
-    def _is_taken(self, folder: Folder) -> bool:
-        if self.output.shards is None:
-            return locks.is_taken(folder, self.output.partial.name, *self.part)
-        with folder.folder(self.output.partial.name) as inside:
-            return locks.is_taken(inside, self.extents[0].file.name, 1, 1)
-
-    def _has_data(self, folder: Folder) -> bool:
-        """Return whether there is more of the output than empty files."""
-        name = self.output.partial.name
-        if self.output.shards is None:
-            found = folder.stat(name)
-            return found is not None and (found.st_size > 0 or not stat.S_ISREG(found.st_mode))
-        if folder.stat(name) is None:
-            return False
-        with folder.folder(name) as inside:
-            found = [inside.stat(file.name) for file in self.output.files]
-        return any(one is not None and one.st_size > 0 for one in found)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -420,31 +319,3 @@ class Job:
 def _is_stop(error: BaseException) -> bool:
     """Return whether an error stops a program from outside, such as Ctrl-C."""
     return not isinstance(error, Exception) or isinstance(error, (SeedbedError, MemoryError))
-
-
-def check_space(work: Sequence[tuple[Job, State]]) -> None:
-    """Refuse jobs for which a disk has no room."""
-    needed: dict[int, int] = {}
-    for job, start in work:
-        folder = job.output.target.parent
-        device = folder.stat().st_dev
-        needed[device] = needed.get(device, 0) + _needed(job.output, start)
-        free = shutil.disk_usage(folder).free
-        if needed[device] > free:
-            raise OutputError(
-                f"{job.output.path}: the disk has {free:,} bytes free; "
-                f"{needed[device]:,} are needed"
-            )
-
-
-def _needed(output: Output, start: State) -> int:
-    """Return how many bytes a part has still to take from the disk."""
-    if start.part != Part() or not output.partial.exists():
-        return start.total - start.done
-    written = sum(_allocated(output, file) for file in output.files)
-    return max(sum(file.size for file in output.files) - written, 0)
-
-
-def _allocated(output: Output, file: File) -> int:
-    path = output.partial / file.name if file.name else output.partial
-    return path.stat().st_blocks * 512 if path.exists() else 0

@@ -32,9 +32,9 @@ from ..storage.foreign import local_path, read_small, understanding
 from ..values.seeds import check_seed
 from ..values.seeds import derive as named_seed
 from .configurations import initializer
-from .job import Job, WriteOptions, check_space
+from .job import Job, WriteOptions
 from .output import Output, output_at
-from .state import State
+from .state import State, check_space
 from .table import Table, table
 from .writing import Summary, write_output
 
@@ -152,7 +152,7 @@ def write_each(path: str | os.PathLike[str], options: WriteOptions) -> Iterator[
         with refusing(job.output.path):
             if not job.is_finished():
                 starts[number] = job.check()
-    check_space([(jobs[number], start) for number, start in starts.items()])
+    check_space([(jobs[number].output, start) for number, start in starts.items()])
     for number, job in enumerate(jobs):
         if number in starts:
             yield write_output(job.output, options)

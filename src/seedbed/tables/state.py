@@ -6,14 +6,19 @@ believed, and says what is written, so that no other job continues it.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import FormatError, OutputError
+from ..storage import locks
 from ..storage.atomic import Folder
 from ..storage.foreign import mapping, natural, naturals, parse_json, read_small, understanding
+from .layout import File
 from .output import MAX_PARTS, Output, Part
 
 ABOUT = "Progress of an unfinished seedbed table. --resume continues it, --force starts again."
@@ -145,3 +150,160 @@ def differences(here: Any, there: Any, key: str = "") -> Iterator[tuple[str, Any
             yield from differences(here.get(name), there.get(name), inner)
     elif json.dumps(here) != json.dumps(there):  # a NaN is equal to itself there
         yield key, here, there
+
+
+class Existing:
+    """What there is already of an output.
+
+    Parameters
+    ----------
+    output : Output
+    blank : State
+        Of the part that is to be written, from the beginning.
+    resume, force : bool
+        Whether to go on after what is there, or to drop it.
+    """
+
+    def __init__(self, output: Output, blank: State, *, resume: bool, force: bool) -> None:
+        self.output = output
+        self.blank = blank
+        self.part = blank.part
+        self._resume, self._force = resume, force
+        self._own = name_of(output, blank.part)
+
+    def check(self) -> State:
+        """Refuse what cannot be written, before anything is touched or locked.
+
+        Returns
+        -------
+        State
+            From where a job would start, if no other one comes before it.
+        """
+        path, folder = self.output.path, self.output.target.parent
+        if not folder.is_dir():
+            raise OutputError(f"{path}: there is no folder {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: folder {folder} is not writable")
+        with self.output.open_folder() as opened:
+            self._check_name(opened)
+            if self.output.shards and opened.stat(self.output.partial.name) is not None:
+                self._check_shards(opened)
+            return self.starting_state(opened)
+
+    def _check_name(self, folder: Folder) -> None:
+        """Refuse an output whose name means something that it may not replace."""
+        path, target = self.output.path, self.output.target
+        found = folder.stat(target.name)
+        if self.output.shards:
+            if path.is_symlink():
+                raise OutputError(f"{path}: is a symbolic link; shards go into a new folder")
+            if found is not None and not stat.S_ISDIR(found.st_mode):
+                raise OutputError(f"{path}: exists, and is not a folder")
+            if found is not None and any(path.iterdir()):
+                raise OutputError(f"{path}: a folder that is not empty; remove it")
+            return
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise OutputError(f"{path}: is a folder; --shards N writes into one")
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            raise OutputError(f"{path}: exists, and is not a regular file")
+        if (found is not None or path.is_symlink()) and not self._force:
+            raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
+
+    def _check_shards(self, folder: Folder) -> None:
+        ours = {file.name for file in self.output.files}
+        with folder.folder(self.output.partial.name) as inside:
+            for name in inside.names():
+                if name not in ours:
+                    raise OutputError(f"{inside.path / name}: is no shard of this; remove it")
+
+    def starting_state(self, folder: Folder) -> State:
+        """Return the state to start from: the beginning, or as an earlier job saved it."""
+        begun = self._has_data(folder)  # asked first: a job saves its state before it writes
+        found = names(folder, self.output.target)
+        if begun and not found:
+            raise OutputError(
+                f"{self.output.partial}: exists, and is no unfinished table; remove it"
+            )
+        if self._force and self.part == Part() and not self._resume:
+            return self.blank
+        start = self.blank
+        for name in found:
+            own = name == self._own
+            if own and self._force and not self._resume:
+                continue
+            saved = load_if_there(folder, name)
+            if saved is not None and self._agrees(folder, name, saved, begun):
+                start = saved
+        return start
+
+    def _agrees(self, folder: Folder, name: str, saved: State, begun: bool) -> bool:
+        """Return whether the job goes on after a saved state; refuse one that it cannot be with."""
+        path, output = folder.path / name, self.output
+        own = name == self._own
+        if not own and saved.part.of != self.part.of:
+            raise OutputError(
+                f"{output.path}: unfinished in {saved.part.of} parts, not {self.part.of}; "
+                f"finish that, or remove {output.partial}*"
+            )
+        if not own or self._resume:
+            check_same(self.blank.output, saved, path)
+        if own and self._resume and begun:
+            if saved.total != self.blank.total:
+                raise OutputError(f"{path}: damaged; {again(output, self.part.of)}")
+            return True
+        if own and not self._resume and begun and saved.done:
+            if self._is_taken(folder):
+                raise OutputError(f"{output.partial}: another process is writing it")
+            raise OutputError(
+                f"{output.path}: {saved.percent} is there from an earlier job; "
+                "--resume continues it, --force starts again"
+            )
+        if not own and saved.done and not begun:
+            raise OutputError(f"{path}: what it tells of is gone; remove it")
+        return False
+
+    def _is_taken(self, folder: Folder) -> bool:
+        if self.output.shards is None:
+            return locks.is_taken(folder, self.output.partial.name, *self.part)
+        with folder.folder(self.output.partial.name) as inside:
+            begin, _ = self.part.share(len(self.output.files))
+            return locks.is_taken(inside, self.output.files[begin].name, 1, 1)
+
+    def _has_data(self, folder: Folder) -> bool:
+        """Return whether there is more of the output than empty files."""
+        name = self.output.partial.name
+        if self.output.shards is None:
+            found = folder.stat(name)
+            return found is not None and (found.st_size > 0 or not stat.S_ISREG(found.st_mode))
+        if folder.stat(name) is None:
+            return False
+        with folder.folder(name) as inside:
+            found = [inside.stat(file.name) for file in self.output.files]
+        return any(one is not None and one.st_size > 0 for one in found)
+
+
+def check_space(work: Sequence[tuple[Output, State]]) -> None:
+    """Refuse jobs for which a disk has no room."""
+    needed: dict[int, int] = {}
+    for output, start in work:
+        folder = output.target.parent
+        device = folder.stat().st_dev
+        needed[device] = needed.get(device, 0) + _needed(output, start)
+        free = shutil.disk_usage(folder).free
+        if needed[device] > free:
+            raise OutputError(
+                f"{output.path}: the disk has {free:,} bytes free; {needed[device]:,} are needed"
+            )
+
+
+def _needed(output: Output, start: State) -> int:
+    """Return how many bytes a part has still to take from the disk."""
+    if start.part != Part() or not output.partial.exists():
+        return start.total - start.done
+    written = sum(_allocated(output, file) for file in output.files)
+    return max(sum(file.size for file in output.files) - written, 0)
+
+
+def _allocated(output: Output, file: File) -> int:
+    path = output.partial / file.name if file.name else output.partial
+    return path.stat().st_blocks * 512 if path.exists() else 0
