@@ -177,11 +177,11 @@ def test_releases_that_do_not_fit_are_told(monkeypatch, compiler, linker, driver
     )
     monkeypatch.setattr(cuda_shim, "cuda", gpu)
     if needed is None:
-        assert driver.ready("owner") is gpu
+        assert driver.ready() is gpu
     else:
         with pytest.raises(DeviceError) as caught:
-            driver.ready("owner")
-        assert str(caught.value) == f"owner: device 'cuda' needs {needed}"
+            driver.ready()
+        assert str(caught.value) == f"device 'cuda' needs {needed}"
 
 
 def test_the_compiler_says_its_release():
