@@ -3,15 +3,17 @@
 import hashlib
 import operator
 import secrets
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..locks import renewed_lock
 
 SEEDS = 2**64
 DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
+
+_turn = renewed_lock()  # to draw: of all generators, for it is held for an instant
 
 
 class Stream(NamedTuple):
@@ -45,24 +47,16 @@ class SeedGenerator:
         self._initial = checked
         self.seed = random_seed() if checked is None else checked
         self._draws = 0
-        self._lock = threading.Lock()
 
     def next(self) -> Stream:
         """Return the next stream; draws are numbered from 1."""
-        with self._lock:
+        with _turn:
             if self._draws == DRAWS:
                 raise ArgumentError(f"has no more than {DRAWS} draws; take another seed").named(
                     "SeedGenerator"
                 )
             self._draws += 1
             return Stream(self.seed, self._draws)
-
-    def __getstate__(self) -> dict[str, Any]:
-        with self._lock:
-            return {name: value for name, value in vars(self).items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs for a generator that starts anew."""
