@@ -312,7 +312,6 @@ def test_large_tables_lie_where_they_were_made(backend):
 
 
 @pytest.mark.tensorflow
-@pytest.mark.torch
 def test_keras_generators_have_seeds_of_as_many_bits_as_the_backend():
     code = """
     import keras
