@@ -13,7 +13,7 @@ import torch
 
 from .. import initializers
 from ..initializers import Initializer
-from ..initializers.initializer import as_number
+from ..initializers.arguments import as_number
 from ..values import recipes
 from ..values.fill import sample
 from ..values.seeds import SeedGenerator, check_seed, derive
