@@ -7,16 +7,16 @@ adds its name in front (`naming`). Any other exception is a fault in the program
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 
 class SeedbedError(Exception):
     """Base of all errors that are raised on purpose."""
 
     owner: str | None = None
-    """The class or function that was called, once it is known."""
+    """The class or function that was called, once it is known; empty where the message has it."""
 
-    def named(self, owner: str) -> "SeedbedError":
+    def named(self, owner: str) -> Self:
         """Return the error itself, with the name of what was called unless it has one."""
         if self.owner is None:
             self.owner = owner
@@ -24,7 +24,7 @@ class SeedbedError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.owner is None else f"{self.owner}: {message}"
+        return f"{self.owner}: {message}" if self.owner else message
 
 
 class ArgumentError(SeedbedError, ValueError):
