@@ -50,7 +50,7 @@ def serialize(initializer: Any) -> dict[str, Any]:
     >>> serialize(seedbed.keras.Zeros())["registered_name"]
     'seedbed>Zeros'
     """
-    return keras.initializers.serialize(initializer)
+    return keras.initializers.serialize(initializer)  # pyright: ignore[reportReturnType]
 
 
 def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | None = None) -> Any:

@@ -118,9 +118,9 @@ def _canonical(dtype: str) -> str:
 
 
 def _is_traced(value: Any) -> bool:
-    import jax
+    from jax.core import Tracer
 
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def _in_jax_trace(init: Any, shape: Sequence[int], dtype: str, words: Any) -> Any:
