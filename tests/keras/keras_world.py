@@ -8,9 +8,9 @@ import hashlib
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 
+import keras
 import seedbed.keras as sk
 from seedbed import initializers as plain
 

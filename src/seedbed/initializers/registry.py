@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values.dtypes import as_dtype
-from ..values.fill import check_shape
+from ..values.request import check_shape
 from .arguments import PLAIN, as_array, is_array, serialized
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer, RandomInitializer

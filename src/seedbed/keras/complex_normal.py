@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, naming
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
 from ..values import recipes
 from ..values.dtypes import as_dtype
 from ..values.fill import fill
+from ..values.request import Request
 from ..values.window import Window
 
 
@@ -53,26 +54,25 @@ class ComplexNormal(Initializer):
         device: str | None = None,
     ) -> Any:
         """Return the values of a table, or of a window of it; see `Initializer`."""
-        owner = type(self.init).__name__
-        kind = as_dtype(dtype, owner)
+        kind = as_dtype(dtype)
         recipe = self.init.recipe(tuple(shape))
         if not isinstance(recipe, recipes.Normal):
             raise ArgumentError(
                 f"{kind.name} values are made of normal distributions that are not truncated; "
                 f"given {self.init!r}"
-            ).named(owner)
+            ).named(type(self.init).__name__)
         real = np.dtype(f"float{kind.itemsize * 4}")
-        pairs = fill(
-            recipes.Normal(0.0, recipe.stddev / math.sqrt(2.0)),
+        request = Request(
             (*shape, 2),
             real,
-            stream=lambda: self.stream(window is None),
             window=None if window is None else (*window, slice(0, 2)),
             out=None if out is None else out.view(real).reshape(*out.shape, 2),
             device=device,
-            owner=owner,
         )
+        parts = recipes.Normal(0.0, recipe.stddev / math.sqrt(2.0))
+        with naming(type(self.init).__name__):
+            parts.check(request.shape, request.dtype)
+        pairs = fill(parts, request, self.stream(window is None))
         if recipe.mean:
             pairs[..., 0] += real.type(recipe.mean)
-        made = pairs.view(kind)[..., 0]
-        return made if out is None else out
+        return pairs.view(kind)[..., 0] if out is None else out

@@ -5,14 +5,15 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras.src.backend import in_stateless_scope
 
+import keras
+
 from .. import initializers
 from ..initializers.initializer import RandomInitializer as _RandomInitializer
-from ..values.recipes import Window
 from ..values.seeds import SeedGenerator, Stream
+from ..values.window import Window
 from . import tensors
 from .registering import register
 

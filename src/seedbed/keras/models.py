@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 from keras.src.backend.common import global_state
+
+import keras
 
 from ..errors import ArgumentTypeError
 from .scopes import Scope

@@ -1,22 +1,21 @@
 """A scope in which every weight of Keras is drawn by Seedbed, with a seed of its own."""
 
-import contextlib
 import contextvars
 import functools
 import inspect
 import operator
 import threading
-import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
-import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.name_scope import current_path
 from keras.src.utils.naming import auto_name
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+import keras
+
+from ..errors import ArgumentError, ArgumentTypeError, brief, warn
 from ..values.seeds import SEEDS, derive
 from .twins import Drawn, twin
 
@@ -82,16 +81,27 @@ class Scope:
             self._weights[name] = weakref.ref(weight)
         return found
 
+    def __enter__(self) -> Self:
+        self._token = _active.set(self)
+        _hook.enter()
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        _hook.leave()
+        _active.reset(self._token)
+        if kind is None:
+            self.tell()
+
     def tell(self) -> None:
         """Warn of the weights that were left, and of those that are named like others."""
         if self.left:
             told = [f"{path} ({_described(init)})" for path, init in self.left.items()]
-            _warn(
+            warn(
                 f"seedbed.keras.{self._owner}: {_some(told)} keep initializers that Seedbed does "
                 "not know: their values are not decided by the seed"
             )
         if self._equal:
-            _warn(
+            warn(
                 f"seedbed.keras.{self._owner}: {_some(self._equal)} have the name, and so the "
                 "random numbers, of another weight: name layers apart, or pass names="
             )
@@ -102,10 +112,9 @@ _active: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("scope", 
 _installed: Scope | None = None
 
 
-@contextlib.contextmanager
 def scope(
     seed: int, *, keep_seeds: bool = False, names: Callable[[str], str] | None = None
-) -> Iterator[Scope]:
+) -> Scope:
     """Draw every weight that this thread makes inside with Seedbed, and a seed of its own.
 
     Whatever initializers layers name, by default or by argument, their distribution counts, and
@@ -125,9 +134,10 @@ def scope(
         its seed from. Paths have the numbers that Keras gives layers without names ("dense_3"),
         which count all layers that the process has made.
 
-    Yields
-    ------
+    Returns
+    -------
     Scope
+        A context manager, to be entered once.
 
     Warns
     -----
@@ -146,15 +156,7 @@ def scope(
     >>> bool((keras.ops.convert_to_numpy(kernel) == values).all())
     True
     """
-    entered = Scope(seed, keep_seeds, names, "scope")
-    token = _active.set(entered)
-    _hook.enter()
-    try:
-        yield entered
-    finally:
-        _hook.leave()
-        _active.reset(token)
-    entered.tell()
+    return Scope(seed, keep_seeds, names, "scope")
 
 
 def install(
@@ -260,7 +262,3 @@ def _described(init: Any) -> str:
 def _some(told: list[str]) -> str:
     more = len(told) - TOLD
     return ", ".join(told[:TOLD]) + (f" and {more} more" if more > 0 else "")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=5)

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import keras
 import numpy as np
 from keras.src.backend import in_symbolic_scope
+
+import keras
 
 from ..errors import ArgumentTypeError
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
 from ..values.dtypes import FLOATING_DTYPES
-from ..values.fill import LARGE
+from ..values.host import LARGE
 from ..values.seeds import SeedGenerator, Stream
 from .complex_normal import ComplexNormal
 

@@ -5,8 +5,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import keras
 from keras.src.backend import in_stateless_scope, in_symbolic_scope
+
+import keras
 
 from .. import initializers
 from ..initializers.initializer import RandomInitializer
