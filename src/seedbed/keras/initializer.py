@@ -5,10 +5,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras.src.backend import in_stateless_scope
-
-import keras
 
 from .. import initializers
 from ..initializers.initializer import RandomInitializer as _RandomInitializer

@@ -4,9 +4,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keras.src.backend.common import global_state
-
 import keras
+from keras.src.backend.common import global_state
 
 from ..errors import ArgumentTypeError
 from .scopes import Scope

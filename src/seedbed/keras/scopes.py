@@ -9,11 +9,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Self
 
+import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.name_scope import current_path
 from keras.src.utils.naming import auto_name
-
-import keras
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, warn
 from ..values.seeds import SEEDS, derive

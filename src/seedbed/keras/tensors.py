@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import keras
 import numpy as np
 from keras.src.backend import in_symbolic_scope
-
-import keras
 
 from ..errors import ArgumentTypeError
 from ..initializers import Initializer

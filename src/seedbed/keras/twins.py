@@ -5,9 +5,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from keras.src.backend import in_stateless_scope, in_symbolic_scope
-
 import keras
+from keras.src.backend import in_stateless_scope, in_symbolic_scope
 
 from .. import initializers
 from ..initializers.initializer import RandomInitializer
