@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from tests import processes
 
 pytest.importorskip("keras")
