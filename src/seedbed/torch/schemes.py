@@ -16,8 +16,8 @@ def run(model: torch.nn.Module) -> None:
     """Initialize a model as its constructors and its trainer would.
 
     Of each module, children before their parents: ``reset_parameters`` or ``_reset_parameters``,
-    then ``init_weights``, or ``_init_weights`` applied to all modules within. A model of Hugging
-    Face is initialized by its ``initialize_weights``, which goes into models inside it.
+    then ``init_weights``, or ``_init_weights`` applied to all modules within; of a model of Hugging
+    Face the latter.
     """
     modules = [module for _, module in plain_modules(model)]
     inner = {
@@ -28,10 +28,6 @@ def run(model: torch.nn.Module) -> None:
         if child is not module
     }
     for module in modules:
-        if _is_hugging_face(module):
-            for one in module.modules():
-                vars(one).pop("_is_hf_initialized", None)
-    for module in modules:
         for name in RESETS:
             if _call(module, name):
                 break
@@ -41,7 +37,7 @@ def run(model: torch.nn.Module) -> None:
             continue
         kind: Any = type(module)
         if _is_hugging_face(module):
-            _initialize_hugging_face(module)
+            _initialize_hugging_face(module, module)
         elif not _call(module, "init_weights") and _required(kind, "_init_weights") == 1:
             module.apply(kind._init_weights.__get__(module))
 
@@ -51,11 +47,16 @@ def _is_hugging_face(module: torch.nn.Module) -> bool:
     return hasattr(kind, "_initialize_weights") and hasattr(kind, "_init_weights")
 
 
-def _initialize_hugging_face(module: Any) -> None:
-    if hasattr(type(module), "initialize_weights"):
-        module.initialize_weights()
-    else:
-        module.apply(module._initialize_weights)
+@torch.no_grad()
+def _initialize_hugging_face(module: Any, owner: Any) -> None:
+    """Have each model of Hugging Face initialize the modules in it that no inner model has.
+
+    Its own ``initialize_weights`` passes modules over if `fully_shard` has changed their class.
+    """
+    for child in module.children():
+        _initialize_hugging_face(child, child if _is_hugging_face(child) else owner)
+    owner._init_weights(module)
+    module._is_hf_initialized = True
 
 
 def _call(module: torch.nn.Module, name: str) -> bool:
