@@ -12,6 +12,7 @@ except ImportError as error:
         "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'"
     ) from error
 
+from . import torchrec
 from .init import (
     calculate_gain,
     constant_,
@@ -45,6 +46,7 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "sparse_",
+    "torchrec",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",

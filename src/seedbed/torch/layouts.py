@@ -110,7 +110,8 @@ def _dtensor(tensor: Any, shape: tuple[int, ...]) -> Layout:
     mesh, placements = tensor.device_mesh, tensor.placements
     local = tensor.to_local()
     if hasattr(local, "local_shards"):  # LocalShardsWrapper: it says itself where they are
-        shards = zip(local.local_shards(), local.local_offsets(), strict=True)
+        held = local.local_shards()  # one without shards has an offset all the same
+        shards = zip(held, local.local_offsets()[: len(held)], strict=True)
         return Layout(shape, tuple(_at(shard, offset) for shard, offset in shards), True)
     if local.numel() == 0:  # fewer rows than processes, or a process outside the mesh
         return Layout(shape, (), True)
@@ -165,19 +166,17 @@ def _zero3(tensor: Any) -> Layout:
         return Layout(shape, tuple(pieces), True)
     if hasattr(part, "ds_quant_scale"):
         raise ArgumentError("a ZeRO-3 parameter must not be quantized; initialize it before")
-    group = getattr(tensor, "ds_process_group", None)
-    rank = torch.distributed.get_rank(group)
-    pieces.extend(_flat(part, part.ds_numel * rank, shape))
-    second = getattr(tensor, "ds_secondary_tensor", None)
-    if second is not None:  # a second copy, cut among the processes of a node
+    if getattr(tensor, "ds_secondary_tensor", None) is not None:  # cut among those of a node
         raise ArgumentError(
             "a ZeRO-3 parameter must have no secondary copy (zero_hpz_partition_size); initialize "
             "it before"
         )
+    rank = torch.distributed.get_rank(getattr(tensor, "ds_process_group", None))
+    pieces.extend(flat_pieces(part, part.ds_numel * rank, shape))
     return Layout(shape, tuple(pieces), True)
 
 
-def _flat(part: torch.Tensor, begin: int, shape: tuple[int, ...]) -> Iterator[Piece]:
+def flat_pieces(part: torch.Tensor, begin: int, shape: tuple[int, ...]) -> Iterator[Piece]:
     """Yield the windows that elements from number `begin` on are, without padding after the last."""
     end = min(begin + part.numel(), math.prod(shape))
     done = 0
@@ -186,37 +185,3 @@ def _flat(part: torch.Tensor, begin: int, shape: tuple[int, ...]) -> Iterator[Pi
         count = math.prod(lengths)
         yield Piece(part.detach()[done : done + count].view(lengths), window)
         done += count
-
-
-def fsdp1(module: torch.nn.Module) -> dict[int, Layout]:
-    """Return the layouts of the parameters of FullyShardedDataParallel modules, by their ids.
-
-    Raises
-    ------
-    ArgumentError
-        If a module was wrapped without ``use_orig_params``.
-    """
-    found: dict[int, Layout] = {}
-    for one in module.modules():
-        handle: Any = getattr(one, "_handle", None)
-        if handle is None or not hasattr(one, "_fsdp_wrapped_module"):
-            continue
-        flat = handle.flat_param
-        if not handle._use_orig_params:
-            raise ArgumentError(
-                "module must be sharded by fully_shard (FSDP2), or by FullyShardedDataParallel "
-                "with use_orig_params=True, or initialized before it is wrapped"
-            )
-        sharded = handle.uses_sharded_strategy
-        for parameter, info, shape in zip(
-            flat._params, flat._shard_param_infos, flat._shapes, strict=True
-        ):
-            if not sharded or tuple(parameter.shape) == tuple(shape) != (0,):
-                continue  # whole at the moment
-            pieces: tuple[Piece, ...] = ()
-            if info.in_shard:
-                start = info.offset_in_shard
-                part = flat.detach()[start : start + info.numel_in_shard]
-                pieces = tuple(_flat(part, info.intra_param_start_idx, tuple(shape)))
-            found[id(parameter)] = Layout(tuple(shape), pieces, True)
-    return found

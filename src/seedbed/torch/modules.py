@@ -134,6 +134,7 @@ def recorded(
     prefix: str = "",
     allow_foreign: bool = False,
     untouched: str = "error",
+    only: Callable[[str], bool] = lambda name: True,
 ) -> Session:
     """Return what an initialization would do to a model; `init_module_` says what arguments are."""
     if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
@@ -150,7 +151,7 @@ def recorded(
     if rules is not None:
         table = _table(rules, default)
         session = Session(module, master, prefix, allow_foreign=allow_foreign)
-        fillers = _chosen(table, session)
+        fillers = _chosen(table, session, only)
         session.run(lambda: _fill(session, fillers, master))
         session.zero_padding()
         return session
@@ -193,11 +194,13 @@ def _table(rules: Any, default: Any) -> list[tuple[Callable[[str], Any], Filler]
     return table
 
 
-def _chosen(table: Any, session: Session) -> dict[str, Filler]:
+def _chosen(
+    table: Any, session: Session, only: Callable[[str], bool]
+) -> dict[str, Filler]:
     """Return what fills each parameter."""
     chosen, unmatched = {}, []
     for name, one in session.members.items():
-        if one.buffer or one.tied_to is not None:
+        if one.buffer or one.tied_to is not None or not only(name):
             continue
         rule = next((rule for matches, rule in table if matches(name)), None)
         if rule is None:

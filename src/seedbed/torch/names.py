@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..errors import ArgumentError, warn
-from .layouts import Layout, fsdp1, is_placeholder, layout
+from .layouts import Layout, is_placeholder, layout
+from .wrappers import known_layouts
 
 # Attributes under which wrappers keep what they wrap.
 WRAPPED = (
@@ -78,18 +79,18 @@ def members(model: torch.nn.Module, prefix: str = "") -> dict[str, Member]:
         Goes before all names: that of a pipeline stage in its model.
     """
     found: dict[int, Member] = {}
-    flat = fsdp1(model)
+    known_before = known_layouts(model)
     for place, tensor in _registered(model, prefix):
         known = found.get(id(tensor))
         if known is None:
             with_name = f"{place.name}: "
-            if not place.buffer and id(tensor) not in flat and is_placeholder(tensor):
+            if not place.buffer and id(tensor) not in known_before and is_placeholder(tensor):
                 raise ArgumentError(
                     f"{with_name}a parameter of shape (0,) stands for values that are elsewhere; "
                     "initialize the model before it is wrapped, or sharded by fully_shard"
                 )
             try:
-                lies = flat.get(id(tensor)) or layout(tensor)
+                lies = known_before.get(id(tensor)) or layout(tensor)
             except ArgumentError as error:
                 raise ArgumentError(with_name + str(error)) from None
             known = found[id(tensor)] = Member(place.name, tensor, lies)
