@@ -13,6 +13,7 @@ except ImportError as error:
     ) from error
 
 from . import torchrec
+from .building import seeded
 from .init import (
     calculate_gain,
     constant_,
@@ -45,6 +46,7 @@ __all__ = [
     "normal_",
     "ones_",
     "orthogonal_",
+    "seeded",
     "sparse_",
     "torchrec",
     "trunc_normal_",

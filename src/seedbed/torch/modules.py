@@ -194,9 +194,7 @@ def _table(rules: Any, default: Any) -> list[tuple[Callable[[str], Any], Filler]
     return table
 
 
-def _chosen(
-    table: Any, session: Session, only: Callable[[str], bool]
-) -> dict[str, Filler]:
+def _chosen(table: Any, session: Session, only: Callable[[str], bool]) -> dict[str, Filler]:
     """Return what fills each parameter."""
     chosen, unmatched = {}, []
     for name, one in session.members.items():

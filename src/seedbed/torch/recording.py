@@ -148,10 +148,10 @@ class Recording(TorchDispatchMode):
         rest = args[1:]
         if base == "copy_":
             self._copy(first, rest[0])
-        elif base in ("fill_", "zero_") and _numbers(rest, kwargs):
-            first.root.add(Fill(first.meta, func, _plain(rest), _plain(kwargs)))
-        elif _pointwise(func, base) and _numbers(rest, kwargs) and first.root.value is None:
-            first.root.add(Operation(first.meta, func, _plain(rest), _plain(kwargs)))
+        elif base in ("fill_", "zero_") and numbers_only(rest, kwargs):
+            first.root.add(Fill(first.meta, func, *without_tensors(rest, kwargs)))
+        elif is_pointwise(func, base) and numbers_only(rest, kwargs) and first.root.value is None:
+            first.root.add(Operation(first.meta, func, *without_tensors(rest, kwargs)))
         else:
             self._really(func, args, kwargs)
         return first
@@ -175,7 +175,7 @@ class Recording(TorchDispatchMode):
         """Return a new tensor to which the same is done as to another, and an operation."""
         whole = tuple(first.meta.shape) == first.root.shape and first.meta.is_contiguous()
         known = base in ("clone", "_to_copy") or f"{base}_" in EXACT or base in POINTWISE
-        if not (whole and known and _numbers(args[1:], kwargs)):
+        if not (whole and known and numbers_only(args[1:], kwargs)):
             return None
         if first.root.value is not None or not first.root.complete:
             return None
@@ -191,7 +191,7 @@ class Recording(TorchDispatchMode):
             return None
         in_place = getattr(getattr(torch.ops.aten, f"{base}_"), func._overloadname)
         other.root.add(Copy(other.meta, first.root.frozen()))
-        other.root.add(Operation(other.meta, in_place, _plain(args[1:]), _plain(kwargs)))
+        other.root.add(Operation(other.meta, in_place, *without_tensors(args[1:], kwargs)))
         return other
 
     def _really(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -281,11 +281,12 @@ class Recording(TorchDispatchMode):
             raise
 
 
-def _pointwise(func: Any, base: str) -> bool:
+def is_pointwise(func: Any, base: str) -> bool:
+    """Return whether an operation does the same to each value by itself."""
     return torch.Tag.pointwise in func.tags or base in EXACT
 
 
-def _numbers(args: Any, kwargs: Any) -> bool:
+def numbers_only(args: Any, kwargs: Any) -> bool:
     """Return whether arguments are numbers and options, or tensors of one number."""
     return all(
         not isinstance(leaf, torch.Tensor) or (leaf.ndim == 0 and not isinstance(leaf, StandIn))
@@ -293,9 +294,9 @@ def _numbers(args: Any, kwargs: Any) -> bool:
     )
 
 
-def _plain(arguments: Any) -> Any:
+def without_tensors(args: Any, kwargs: Any) -> Any:
     """Return arguments with numbers in the place of tensors of one number."""
-    return tree_map(lambda x: x.item() if isinstance(x, torch.Tensor) else x, arguments)
+    return tree_map(lambda x: x.item() if isinstance(x, torch.Tensor) else x, (args, kwargs))
 
 
 def _hollow(leaf: Any) -> Any:

@@ -61,7 +61,9 @@ def init_(
     if isinstance(rules, int) and seed is None:
         rules, seed = None, rules
     with naming("torchrec.init_"):
-        collections = {name: one for name, one in plain_modules(model, prefix) if is_collection(one)}
+        collections = {
+            name: one for name, one in plain_modules(model, prefix) if is_collection(one)
+        }
         if not collections:
             raise ArgumentError("model must have collections of TorchRec")
         starts = tuple(f"{name}." if name else "" for name in collections)
