@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -80,22 +80,27 @@ def seeded(seed: int, *, allow_foreign: bool = False) -> Iterator[None]:
         finally:
             for handle in handles:
                 handle.remove()
-        gc.collect()
-        building.name(_model([module for one in seen.values() if (module := one()) is not None]))
+        building.name(_model(seen.values()))
 
 
-def _model(modules: list[torch.nn.Module]) -> torch.nn.Module | None:
+def _model(seen: Iterable[weakref.ref[torch.nn.Module]]) -> torch.nn.Module | None:
     """Return the model that modules are parts of."""
-    inner = {id(child) for module in modules for child in module.modules() if child is not module}
-    tops = [
-        module
-        for module in modules
-        if id(module) not in inner and next(module.parameters(), None) is not None
-    ]
+    tops = _tops(seen)
+    if len(tops) > 1:
+        gc.collect()
+        tops = _tops(seen)
     if len(tops) > 1:
         kinds = ", ".join(sorted(type(top).__name__ for top in tops))
         raise ArgumentError(f"one model must be built at a time; given {kinds}")
     return tops[0] if tops else None
+
+
+def _tops(seen: Iterable[weakref.ref[torch.nn.Module]]) -> list[torch.nn.Module]:
+    """Return the modules that have parameters and are part of no other."""
+    modules = [module for one in seen if (module := one()) is not None]
+    inner = {id(child) for module in modules for child in module.modules() if child is not module}
+    own = (module for module in modules if id(module) not in inner)
+    return [module for module in own if next(module.parameters(), None) is not None]
 
 
 class Building(Recording):
