@@ -26,8 +26,8 @@ def scalar(function: Callable[..., Any]) -> Any:
     return njit(forceinline=True, no_cfunc_wrapper=True)(function)
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel, inlined where it is called; Python cannot call it."""
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function of a kernel, inlined where it is called; Python cannot call it."""
     return njit(forceinline=True, **INSIDE)(function)
 
 

@@ -30,7 +30,6 @@ from . import initializers
 from .initializers.initializer import RandomInitializer as _RandomInitializer
 from .values.dtypes import FLOATING_DTYPES
 from .values.host import LARGE
-from .values.recipes import Window
 from .values.seeds import SEEDS, SeedGenerator, Stream
 
 _register = keras.saving.register_keras_serializable(package="seedbed")
@@ -64,7 +63,8 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
         *,
         partition_shape: Sequence[int] | None = None,
         partition_offset: Sequence[int] | None = None,
-        window: Window | None = None,
+        window: Any = None,
+        rows: Any = None,
         out: Any = None,
         device: str | None = None,
     ) -> Any:
@@ -80,7 +80,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
             How the variable lies on JAX's devices. Each device's piece is made on its own.
         partition_shape, partition_offset : sequence of int, optional
             The part to make of a variable that TensorFlow partitions.
-        window, out, device : optional
+        window, rows, out, device : optional
             As in `seedbed.initializers`; with one of them the result, too, is as there.
 
         Returns
@@ -88,8 +88,10 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer):
         tensor
             Equal, bit for bit, to the NumPy array of the same initializer and seed.
         """
-        if window is not None or out is not None or device is not None:
-            return super().__call__(shape, dtype, window=window, out=out, device=device)
+        if not window is rows is out is device is None:
+            return super().__call__(  # pyright: ignore[reportCallIssue]
+                shape, dtype, window=window, rows=rows, out=out, device=device
+            )
         dtype = keras.backend.standardize_dtype(dtype)
         if in_symbolic_scope():  # a variable to come is read for its shape, any number of times
             return keras.ops.empty(shape, dtype)

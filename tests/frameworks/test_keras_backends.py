@@ -1,12 +1,11 @@
 """seedbed.keras in real models: each backend, JAX's sharded variables, TensorFlow's partitions."""
 
-import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from tests import processes
 
 pytest.importorskip("keras")
 
@@ -18,21 +17,16 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def run(backend, *arguments, **environment):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *map(str, arguments)],
-        env={
-            **os.environ,
+    done = processes.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        {
             "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",
             "CUDA_VISIBLE_DEVICES": "",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **environment,
         },
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
@@ -340,5 +334,5 @@ def test_examples(section, backend, tmp_path):
 
 def test_without_keras_an_error_says_what_to_install():
     code = "import sys; sys.modules['keras'] = None; import seedbed.keras"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run(processes.python(code), check=False)
     assert "seedbed.keras needs Keras and a backend: python -m pip install" in done.stderr

@@ -1,10 +1,7 @@
 """Seedbed's plain initializers in Keras 3 models, passed as they are, on each backend."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from tests import processes
 
 pytest.importorskip("keras")
 
@@ -39,11 +36,5 @@ print("equal on", keras.backend.backend())
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_weights_equal_the_numpy_values(backend):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MODEL],
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"equal on {backend}" in done.stdout
+    said = processes.output(MODEL, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL="3")
+    assert f"equal on {backend}" in said

@@ -1,15 +1,13 @@
 """Kernels kept on the disk: found without Numba, never believed when damaged, optional."""
 
-import os
-import subprocess
-import sys
+import contextlib
 
 import numpy as np
 import pytest
 
 from seedbed import initializers
 from seedbed_kernels import machine_code, samplers
-from tests import oracle
+from tests import oracle, processes
 
 DRAW = """
 import sys
@@ -27,14 +25,7 @@ def expected():
 
 def draw(folder, **environment):
     """Return the values that a new process draws, and whether it imported Numba."""
-    done = subprocess.run(
-        [sys.executable, "-c", DRAW],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(folder), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    values, imported = done.stdout.split()
+    values, imported = processes.output(DRAW, NUMBA_CACHE_DIR=str(folder), **environment).split()
     return values, imported == "True"
 
 
@@ -58,16 +49,13 @@ def test_later_processes_do_without_numba(tmp_path, expected):
 
 
 def test_processes_that_begin_together(tmp_path, expected):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", DRAW],
-            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    assert [process.communicate()[0].split()[0] for process in processes] == [expected] * 3
+    with contextlib.ExitStack() as stack:
+        cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+        begun = [
+            stack.enter_context(processes.started(processes.python(DRAW), cache)) for _ in range(3)
+        ]
+        printed = [process.communicate(timeout=120)[0] for process in begun]
+    assert [text.split()[0] for text in printed] == [expected] * 3
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -1,15 +1,18 @@
 """One output, several writers: the same bytes for any number of them, in any order."""
 
+import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from seedbed import initializers, tables
 from seedbed.storage.atomic import opened
+from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
 SHAPE = (10_007, 33)
@@ -63,7 +66,7 @@ def test_more_parts_than_pages(tmp_path):
 
 
 def write_part(path, number, of, barrier):
-    barrier.wait()
+    barrier.wait(60)
     tables.write(path, INIT, SHAPE, part=(number, of), chunk_bytes=10_000, checkpoint_seconds=0)
 
 
@@ -71,19 +74,12 @@ def write_part(path, number, of, barrier):
 def test_parts_at_the_same_time(tmp_path, whole, repeat):
     """Processes start and end together: one of them finishes, and only one."""
     INIT((10, 10))
-    context = multiprocessing.get_context("fork")
     of = 5
-    barrier = context.Barrier(of)
+    barrier = processes.FORK.Barrier(of)
     path = tmp_path / "table.safetensors"
-    processes = [
-        context.Process(target=write_part, args=(path, number, of, barrier))
-        for number in range(1, of + 1)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * of
+    calls = [partial(write_part, path, number, of, barrier) for number in range(1, of + 1)]
+    with processes.forked(*calls) as children:
+        assert processes.exit_codes(children) == [0] * of
     assert digests(path) == whole["table.safetensors"]
     assert os.listdir(tmp_path) == [path.name]
 
@@ -206,10 +202,19 @@ def test_a_part_written_again_is_the_same(tmp_path, whole):
     assert digests(path) == whole["table.npy"]
 
 
-def hold(path, part, ready, done):
-    with opened(path, *part):
-        ready.set()
-        done.wait(60)
+@contextlib.contextmanager
+def held_by_another(path, part):
+    """Have a process of its own write that part."""
+    ready = processes.FORK.Event()
+
+    def hold():
+        with opened(path, *part):
+            ready.set()
+            time.sleep(600)
+
+    with processes.forked(hold):
+        assert ready.wait(60)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -226,13 +231,8 @@ def hold(path, part, ready, done):
     ],
 )
 def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
-    context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
     path = tmp_path / "table.npy.part"
-    process = context.Process(target=hold, args=(path, held, ready, done))
-    process.start()
-    assert ready.wait(60)
-    try:
+    with held_by_another(path, held):
         if refused:
             with (
                 pytest.raises(tables.OutputError, match="another process is writing it"),
@@ -242,9 +242,6 @@ def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
         else:
             with opened(path, *wanted):
                 pass
-    finally:
-        done.set()
-        process.join()
     with opened(path, *wanted):  # the lock went with its process
         pass
 
@@ -252,20 +249,14 @@ def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
 def test_second_writer_is_refused(tmp_path):
     """In a process of its own, and in this one."""
     path = tmp_path / "table.npy"
-    partial = tmp_path / "table.npy.part"
+    written = tmp_path / "table.npy.part"
     tables.write(path, INIT, SHAPE, part=(1, 2))  # so that there is something to write to
-    context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(partial, (2, 2), ready, done))
-    process.start()
-    assert ready.wait(60)
-    before = partial.read_bytes()
-    with pytest.raises(tables.OutputError, match="another process is writing it"):
-        tables.write(path, INIT, SHAPE, part=(2, 2))
-    assert partial.read_bytes() == before
-    done.set()
-    process.join()
-    with opened(partial, 2, 2), pytest.raises(tables.OutputError, match="is writing it"):
+    before = written.read_bytes()
+    with held_by_another(written, (2, 2)):
+        with pytest.raises(tables.OutputError, match="another process is writing it"):
+            tables.write(path, INIT, SHAPE, part=(2, 2))
+        assert written.read_bytes() == before
+    with opened(written, 2, 2), pytest.raises(tables.OutputError, match="is writing it"):
         tables.write(path, INIT, SHAPE, part=(2, 2))
     tables.write(path, INIT, SHAPE, part=(2, 2))
 

@@ -251,7 +251,10 @@ def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*TABLE[:-1], f"--shape=1{'0' * 400}x4"], "shape must be below 2**63 bytes; given (1000"),
+        (
+            [*TABLE[:-1], f"--shape=1{'0' * 400}x4"],
+            "shape must have at most 2**66 elements; given (1000",
+        ),
         ([*TABLE[:-1], f"--shape={'9' * 5000}x4"], "--shape must be sizes joined by x"),
         ([*TABLE, f"--set=stddev=1{'0' * 400}"], "RandomNormal: stddev must be a finite number"),
         (["table", "--initializer=initializer", "--out=b.npy", "--shape=2"], "must implement"),

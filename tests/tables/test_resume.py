@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -16,6 +15,7 @@ import pytest
 
 from seedbed import initializers, tables
 from seedbed.tables import pipeline
+from tests import processes
 
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (20_000, 50)  # 4 MB
@@ -217,9 +217,11 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if os.getuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0:
-        yield folder, True
-        subprocess.run(["umount", str(folder)], check=True)
+    if os.getuid() == 0 and processes.run(mount, check=False).returncode == 0:
+        try:
+            yield folder, True
+        finally:
+            processes.run(["umount", folder])
     else:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, before[1]))
@@ -240,7 +242,7 @@ def test_a_disk_that_is_full(small_disk, monkeypatch):
             write(path)
         saved = json.loads((folder / "table.npy.part.json").read_text())["done"]
         assert 2_000_000 < saved < 3 << 20
-        subprocess.run(["mount", "-o", "remount,size=9m", str(folder)], check=True)
+        processes.run(["mount", "-o", "remount,size=9m", folder])
         summary = write(path, resume=True)
         assert summary.nbytes == 4_000_000 - saved
         assert np.array_equal(np.load(path), INIT(SHAPE))
@@ -307,13 +309,7 @@ print(kills)
 @pytest.mark.parametrize("shards", [0, 3])
 def test_killed_at_50_random_moments(tmp_path, shards):
     path = tmp_path / ("shards" if shards else "table.npy")
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path), str(shards)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout == "50\n", run.stderr
+    assert processes.output(KILLED, path, shards) == "50\n"
     assert os.listdir(tmp_path) == [path.name]
     tables.write(tmp_path / "other.npy", INIT, (60_000, 50))
     if shards:
@@ -338,19 +334,18 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
     arguments = ["table", "--initializer=random_normal", "--shape=5000000x16", "--seed=9"]
     arguments += ["--out=table.npy"]
     command = [sys.executable, "-c", SLOW, *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     place = tmp_path / "table.npy.part.json"
-    while not (place.exists() and json.loads(place.read_text())["done"]):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    with processes.started(command, cwd=tmp_path) as process:
+        while not (place.exists() and json.loads(place.read_text())["done"]):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err.count("\n") == 1
     assert "of table.npy is saved, --resume continues it" in err
     command = [sys.executable, "-m", "seedbed", *arguments, "--resume"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    processes.run(command, cwd=tmp_path)
     assert tables.verify(tmp_path / "table.npy", INIT, sample=200).ok
     (tmp_path / "table.npy").unlink()
 

@@ -1,13 +1,12 @@
 """Writers that meet: none spoils what another writes, and what each leaves can be gone on with."""
 
-import multiprocessing
 import os
+from functools import partial
 
 import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.storage import atomic
 from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
@@ -16,20 +15,17 @@ SHAPE = (10_007, 33)
 
 def in_a_process_of_its_own(call):
     """Return what a call said there: None, or the text of its exception."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
+    here, there = processes.FORK.Pipe()
 
     def run():
-        atomic._writing.clear()  # a fork has this process' notes, but not its locks
         try:
             call()
             there.send(None)
         except Exception as error:
             there.send(str(error))
 
-    process = context.Process(target=run)
-    process.start()
-    process.join()
+    with processes.forked(run) as children:
+        assert processes.exit_codes(children) == [0]
     return here.recv()
 
 
@@ -68,7 +64,7 @@ def test_nobody_else_writes_until_the_name_is_given(tmp_path, monkeypatch, shard
 
 
 def start(path, barrier, results):
-    barrier.wait()
+    barrier.wait(60)
     try:
         tables.write(path, INIT, (300, 33))
         results.put("written")
@@ -79,17 +75,14 @@ def start(path, barrier, results):
 def test_two_starts_at_once(tmp_path):
     """One of them writes; the other is told so, or that it is there."""
     INIT((10, 10))
-    context = multiprocessing.get_context("fork")
     for number in range(30):
         path = tmp_path / str(number) / "table.npy"
         path.parent.mkdir()
-        barrier, results = context.Barrier(2), context.Queue()
-        processes = [context.Process(target=start, args=(path, barrier, results)) for _ in range(2)]
-        for process in processes:
-            process.start()
-        said = sorted(results.get() for _ in processes)
-        for process in processes:
-            process.join()
+        barrier, results = processes.FORK.Barrier(2), processes.FORK.Queue()
+        call = partial(start, path, barrier, results)
+        with processes.forked(call, call) as children:
+            said = sorted(results.get(timeout=60) for _ in children)
+            assert processes.exit_codes(children) == [0, 0]
         assert said[1] == "written"
         assert "OutputError" in said[0]
         assert os.listdir(path.parent) == ["table.npy"]
@@ -203,7 +196,7 @@ def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_is_no_writer():
     code = (
-        "import os\nfrom seedbed.storage import atomic\natomic._writing.add('table.npy')\n"
+        "import os\nfrom seedbed.storage import atomic\natomic._writing['table.npy'] = None\n"
         "child = os.fork()\nif not child: os._exit(len(atomic._writing))\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(atomic._writing))"
     )

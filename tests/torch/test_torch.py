@@ -5,7 +5,6 @@ import hashlib
 import inspect
 import math
 import re
-import subprocess
 import sys
 import textwrap
 from functools import partial
@@ -16,6 +15,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from tests import processes  # noqa: E402
 
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
@@ -336,7 +337,7 @@ def test_wrappers_and_order_do_not_matter():
         for one, other in zip(wrapped.parameters(), plain.parameters(), strict=True):
             assert (one == other).all()
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    processes.output(textwrap.dedent(code))
 
 
 def test_module_is_a_name_like_others():
@@ -423,10 +424,7 @@ def test_an_error_names_the_parameter():
 
 
 def test_one_hash_for_all_numbers_of_processes_and_placements():
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", WORLD], capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = processes.run([sys.executable, "-W", "ignore", WORLD], timeout=500)
     lines = [line for line in done.stdout.splitlines() if line.startswith("hashes ")]
     assert len(lines) == 1 + 2 + 4
     assert len(set(lines)) == 1
@@ -446,5 +444,5 @@ def test_examples_in_docstrings(module):
 
 def test_without_torch_an_error_says_what_to_install():
     code = "import sys; sys.modules['torch'] = None; import seedbed.torch"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.run(processes.python(code), check=False)
     assert "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'" in done.stderr

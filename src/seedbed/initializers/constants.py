@@ -4,10 +4,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import brief
+from ..errors import ArgumentError, brief
 from ..values import recipes
 from ..values.dtypes import as_dtype
-from .initializer import Initializer, finite, plain, restored
+from .arguments import finite, plain, restored
+from .initializer import Initializer
 
 
 class Constant(Initializer):
@@ -48,6 +49,12 @@ class Constant(Initializer):
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
+        return recipes.Constant(self.value)
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return what the values of rows of keys are."""
+        if np.ndim(self.value):
+            raise ArgumentError("has no rows of keys: value must be one number; given an array")
         return recipes.Constant(self.value)
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..values import recipes
-from .initializer import RandomInitializer, finite
+from .arguments import finite
+from .initializer import RandomInitializer
 
 
 class Orthogonal(RandomInitializer):

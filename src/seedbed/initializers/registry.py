@@ -9,8 +9,9 @@ import numpy as np
 
 from ..values.dtypes import as_dtype
 from ..values.request import check_shape
+from .arguments import serialized
 from .constants import Constant, Identity, Ones, Zeros
-from .initializer import Initializer, RandomInitializer, serialized
+from .initializer import Initializer, RandomInitializer
 from .orthogonal import DeltaOrthogonal, Orthogonal
 from .random import RandomNormal, RandomUniform, TruncatedNormal
 from .stft import STFT

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..values import recipes
 from ..values.dtypes import FLOATING
-from .initializer import Initializer, plain, restored
+from .arguments import plain, restored
+from .initializer import Initializer
 
 SIDES = ("real", "imag")
 SCALINGS = ("density", "spectrum", None)

@@ -8,7 +8,6 @@ lock, writers are told so and go on.
 import contextlib
 import errno
 import os
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,7 @@ except ImportError:  # Windows
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK_SPACE = 2**62  # bytes, mostly past the end of the file, that stand for all of it
-_writing: set[str] = set()  # POSIX locks do not keep out threads of one process
-_writing_turn = threading.Lock()
+_writing: dict[str, object] = {}  # POSIX locks do not keep out threads of one process
 if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no lock of its parent
     os.register_at_fork(after_in_child=_writing.clear)
 
@@ -73,19 +71,18 @@ def opened(path: Path, part: int, of: int, *, create: bool = True) -> Iterator[i
     OutputError
         If somebody else writes that part, or a part in common with it.
     """
-    key = os.path.realpath(path)
-    with _writing_turn:
-        if key in _writing:
-            raise _taken(path)
-        _writing.add(key)
+    key, mine = os.path.realpath(path), object()
     try:
+        if _writing.setdefault(key, mine) is not mine:
+            raise _taken(path)
         fd = _open_locked(path, part, of, os.O_CREAT if create else 0)
         try:
             yield fd
         finally:
             os.close(fd)
     finally:
-        _writing.discard(key)
+        if _writing.get(key) is mine:
+            del _writing[key]
 
 
 def _open_locked(path: Path, part: int, of: int, create: int) -> int:

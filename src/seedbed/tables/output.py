@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
 from . import npy, safetensors, shards
@@ -60,7 +61,7 @@ class File:
     tables: tuple[Table, ...]
     make_header: Callable[[], bytes]
 
-    @functools.cached_property
+    @cached_property
     def header(self) -> bytes:
         """All before the data of the first table."""
         return self.make_header()
@@ -138,7 +139,7 @@ class Output:
     tables: tuple[Table, ...]
     shards: int | None = None
 
-    @functools.cached_property
+    @cached_property
     def files(self) -> tuple[File, ...]:
         """The files it consists of."""
         kind = FORMATS[safetensors.SUFFIX if self.shards else self.path.suffix]

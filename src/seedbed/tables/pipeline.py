@@ -4,10 +4,9 @@ Writes rather than a memory map: several times as fast into a new file, memory s
 disk that fills up is an error that can be answered, not a SIGBUS.
 """
 
+import itertools
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..gpu.staging import Staging
 from ..storage.direct import PAGE, room, sync, write_all
+from ..values import threads
 from .output import Run
 from .states import State
 
@@ -110,27 +110,19 @@ class OnDevice:
 def write_chunks(
     chunks: Iterable[Run], journal: Journal, chunk_bytes: int, device: str | None = None
 ) -> None:
-    """Make chunks one by one; the journal writes them on a thread of its own."""
-    spare: list[OnHost | OnDevice] = [
+    """Make chunks one by one, while another thread writes those before."""
+    buffers = [
         OnHost(chunk_bytes) if device in (None, "cpu") else OnDevice(chunk_bytes, device)
         for _ in range(BUFFERS)
     ]
-    written: deque[tuple[Future[None], OnHost | OnDevice]] = deque()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="seedbed-writer")
 
-    def put(chunk: Run, buffer: OnHost | OnDevice) -> None:
+    def made() -> Iterator[tuple[Run, OnHost | OnDevice]]:
+        for chunk, buffer in zip(chunks, itertools.cycle(buffers), strict=False):
+            buffer.make(chunk)
+            yield chunk, buffer
+
+    def put(item: tuple[Run, OnHost | OnDevice]) -> None:
+        chunk, buffer = item
         journal.put(chunk, buffer.take(chunk))
 
-    try:
-        for chunk in chunks:
-            if not spare:
-                future, buffer = written.popleft()
-                future.result()
-                spare.append(buffer)
-            buffer = spare.pop()
-            buffer.make(chunk)
-            written.append((thread.submit(put, chunk, buffer), buffer))
-        for future, _ in written:
-            future.result()
-    finally:
-        thread.shutdown(cancel_futures=True)
+    threads.hand_over(made(), put, ahead=BUFFERS - 1)

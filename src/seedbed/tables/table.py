@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
+from ..errors import ArgumentError, brief
 from ..initializers.initializer import RandomInitializer
+from ..locks import cached_property
 from ..storage.direct import read_all
 from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
 from ..values.recipes import Window
-from ..values.request import check_shape
+from ..values.request import MAX_BYTES, check_shape
 from ..values.window import windows
 
 
@@ -43,7 +45,7 @@ class Kept:
         """Fill a flat array with the kept elements from number `begin`."""
         read_all(self._fd, out.view(np.uint8), self.offset + begin * out.itemsize)
 
-    @functools.cached_property
+    @cached_property
     def _fd(self) -> int:
         """The older file, opened once: its name may come to mean another."""
         if self.path is None:
@@ -128,7 +130,7 @@ class Table:
         """The number of bytes stored."""
         return self.size * self.dtype.itemsize
 
-    @functools.cached_property
+    @cached_property
     def kept_size(self) -> int:
         """How many of the elements stored are kept from an older file; they come first."""
         if self.kept is None:
@@ -238,6 +240,10 @@ def table(
     if rows is not None:
         rows = _check_rows(rows, shape, owner)
     result = Table(name, init, shape, dtype, rows)
+    if result.nbytes >= MAX_BYTES:
+        raise ArgumentError(
+            f"shape must be below 2**63 bytes; given {brief(shape)} of {dtype.name}"
+        ).named(owner)
     try:
         result.check()
     except NotImplementedError as error:  # of a class that makes no values

@@ -15,7 +15,7 @@ import torch
 from .. import initializers
 from ..errors import ArgumentError, ArgumentTypeError, naming, warn
 from ..initializers import Initializer
-from ..initializers.initializer import as_number
+from ..initializers.arguments import as_number
 from ..values.seeds import SeedGenerator, check_seed
 from ..values.untraced import untraced
 from . import draws, recording
