@@ -135,8 +135,14 @@ def recorded(
     allow_foreign: bool = False,
     untouched: str = "error",
     only: Callable[[str], bool] = lambda name: True,
+    dtype: torch.dtype | None = None,
+    buffers: bool = False,
 ) -> Session:
-    """Return what an initialization would do to a model; `init_module_` says what arguments are."""
+    """Return what an initialization would do to a model; `init_module_` says what arguments are.
+
+    `only` tells which parameters rules are for, `dtype` that of the floating-point parameters, and
+    `buffers` that those are wanted, too, as the model's own initialization sets them.
+    """
     if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
         rules, seed = None, rules
     master = check_seed(seed, OWNER)
@@ -150,18 +156,21 @@ def recorded(
         rules = ()
     if rules is not None:
         table = _table(rules, default)
-        session = Session(module, master, prefix, allow_foreign=allow_foreign)
+        session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
         fillers = _chosen(table, session, only)
+        if buffers and session.has_buffers:
+            session.run(lambda: schemes.run(module))
         session.run(lambda: _fill(session, fillers, master))
         session.zero_padding()
         return session
-    session = Session(module, master, prefix, allow_foreign=allow_foreign)
+    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
     if using is None:
         session.run(lambda: schemes.run(module))
     else:
         session.run(lambda: using(module))
     session.check(untouched=untouched)
-    _warn_of_buffers(session)
+    if not buffers:
+        _warn_of_buffers(session)
     return session
 
 

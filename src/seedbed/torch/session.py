@@ -30,12 +30,20 @@ class Session:
         Goes before all names.
     allow_foreign : bool
         Whether PyTorch's generator may draw what has no counterpart here.
+    dtype : torch.dtype, optional
+        Of the floating-point parameters, in place of their own.
     """
 
     def __init__(
-        self, model: torch.nn.Module, seed: int, prefix: str = "", *, allow_foreign: bool = False
+        self,
+        model: torch.nn.Module,
+        seed: int,
+        prefix: str = "",
+        *,
+        allow_foreign: bool = False,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self.model = model
+        self.model, self._dtype = model, dtype
         self.members = tie(model, prefix, members(model, prefix))
         modules = {id(module): name for name, module in plain_modules(model, prefix)}
         self.recording = Recording(seed, modules, allow_foreign=allow_foreign)
@@ -43,12 +51,14 @@ class Session:
         self._targets = set(declared_ties(model, prefix))
 
     def _root(self, one: Member, seed: int) -> Root:
-        shape, tensor = one.layout.shape, one.tensor
-        meta = torch.empty(shape, dtype=tensor.dtype, device="meta")
+        shape, tensor, dtype = one.layout.shape, one.tensor, one.tensor.dtype
+        if self._dtype is not None and dtype.is_floating_point and not one.buffer:
+            dtype = self._dtype
+        meta = torch.empty(shape, dtype=dtype, device="meta")
         device = tensor.device if has_values(tensor) else torch.device("cpu")
         root = Root(meta, device, seed, one.name)
         if has_values(tensor) and not one.layout.sharded:
-            root.initial = lambda: tensor.detach().clone()
+            root.initial = lambda: tensor.detach().to(dtype, copy=True)
         return root
 
     def run(self, initialize: Callable[[], Any]) -> None:
@@ -58,33 +68,25 @@ class Session:
 
     @contextlib.contextmanager
     def _standing_in(self) -> Iterator[None]:
-        registered: list[tuple[Place, Root, StandIn]] = []
+        registered: list[tuple[Place, Member, Root, StandIn]] = []
         for name, one in self.members.items():
             own = self._stand_in(one, self.roots[name])
             for place in one.places:
                 standin = own
                 if place.name in self._targets and len(one.places) > 1:  # its source counts
                     standin = self._stand_in(one, self._root(one, self.recording.master))
-                registered.append((place, self.roots[name], standin))
-        for place, _, standin in registered:
+                registered.append((place, one, self.roots[name], standin))
+        for place, _, _, standin in registered:
             place.registered[place.attribute] = standin
         try:
             yield
-            for place, root, standin in registered:
+            for place, _, root, standin in registered:
                 self._take(place, root, standin)
             self._settle_attributes()
         finally:
-            for place, _, _ in registered:
+            for place, one, _, _ in registered:
                 if place.attribute in place.registered:
-                    one = self._member(place)
                     place.registered[place.attribute] = one.tensor
-
-    def _member(self, place: Place) -> Member:
-        return self._by_place[place]
-
-    @property
-    def _by_place(self) -> dict[Place, Member]:
-        return {place: one for one in self.members.values() for place in one.places}
 
     def _stand_in(self, one: Member, root: Root) -> StandIn:
         standin: Any = StandIn(root)
@@ -116,6 +118,16 @@ class Session:
             for key, value in list(vars(module).items()):
                 if isinstance(value, StandIn):
                     setattr(module, key, self.recording.value(value).clone())
+
+    @property
+    def has_buffers(self) -> bool:
+        """Whether there are buffers."""
+        return any(one.buffer for one in self.members.values())
+
+    def saved_name(self, one: Member) -> str:
+        """Return the name that a member has in a checkpoint: of tied ones, that of the source."""
+        names = [place.name for place in one.places]
+        return next((name for name in names if name not in self._targets), one.name)
 
     def source(self, one: Member) -> Root:
         """Return what was done to a member, or to the one that it should be tied to."""
