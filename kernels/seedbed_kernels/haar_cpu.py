@@ -16,7 +16,6 @@ from .fills_cpu import Filler, packed_key
 from .memory import empty
 from .samplers import Normal
 
-REVISION = 2  # raise when a function of another file that is called here changes
 DRAWN = 128  # blocks of a slab drawn by one task
 DRAW_FLOPS = 200.0  # as long as drawing one value takes
 

@@ -61,7 +61,9 @@ class STFT(Initializer):
             try:
                 get_window(window, 1)
             except ValueError as error:
-                raise ValueError(f"STFT: window must be one of SciPy's; {error}") from None
+                raise ValueError(
+                    f"STFT: window must be one of SciPy's; given {window!r} ({error})"
+                ) from None
         elif window is not None:
             try:
                 rank = np.asarray(window, np.float64).ndim
