@@ -39,7 +39,7 @@ def test_started():
 
 def test_run():
     code = PROGRAM.replace("os.getpid(), f", "os.getpid(), file=open({pids!r}, 'a'), f")
-    processes.run(processes.python(code), timeout=1)
+    processes.run(processes.python(code), timeout=4)
 
 def spin():
     with open({pids!r}, "a") as file:
@@ -52,7 +52,9 @@ def spin():
 
 def test_forked():
     with processes.forked(spin, spin) as children:
-        assert processes.exit_codes(children, timeout=1) == [0, 0]
+        while len(open({pids!r}).readlines()) < 7:
+            time.sleep(0.01)
+        assert processes.exit_codes(children, timeout=0) == [0, 0]
 
 def test_the_test_process_dies():
     with processes.started(processes.python("import time; print(1); time.sleep(1000)")) as process:

@@ -2,39 +2,64 @@
 
 How numbers are rounded, and whether subnormal ones count as zero, is in a register of each thread
 that any library may change: ``torch.set_flush_denormal(True)`` does, for the thread that calls it.
-No value may depend on that. The kernels of fills set the register and restore it themselves, by the
-intrinsics of `compiling`; for all other work there is `usual`.
+No value may depend on that. The kernels of fills set the register and restore it themselves, by
+`entry`; for all other work there is `usual`.
 """
 
 import contextlib
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import forking
 
 
 class Register(NamedTuple):
-    """How a kind of processor keeps it: assembly for its way to memory and back, and its usual value."""
+    """How a kind of processor keeps it.
 
-    store: str
+    Parameters
+    ----------
+    save, load : str
+        Assembly that takes it to memory and back.
+    clobbered : str
+        What this takes and changes, in LLVM's words.
+    usual : int
+        What is in it at first.
+    """
+
+    save: str
     load: str
     clobbered: str
     usual: int
 
 
 X86 = Register("stmxcsr ($0)", "ldmxcsr ($0)", "r,~{memory}", 0x1F80)  # no exception interrupts
-ARM = Register("mrs x9, fpcr\nstr x9, [$0]", "ldr x9, [$0]\nmsr fpcr, x9", "r,~{x9},~{memory}", 0)
-REGISTERS = {"x86_64": X86, "aarch64": ARM, "arm64": ARM}  # by the first part of LLVM's triple
+ARM = Register(
+    r"mrs x9, fpcr\0Astr x9, [$0]", r"ldr x9, [$0]\0Amsr fpcr, x9", "r,~{x9},~{memory}", 0
+)
+REGISTERS = {"x86_64": X86, "aarch64": ARM, "arm64": ARM}  # by the first word of LLVM's triple
 
+ENTRY = """
+declare void @"{body}"({kinds})
+define void @"{name}"({arguments}) {{
+  %before = alloca i64
+  %usual = alloca i64
+  store i64 {usual}, ptr %usual
+  call void asm sideeffect "{save}", "{clobbered}"(ptr %before)
+  call void asm sideeffect "{load}", "{clobbered}"(ptr %usual)
+  call void @"{body}"({arguments})
+  call void asm sideeffect "{load}", "{clobbered}"(ptr %before)
+  ret void
+}}
+"""
 SWAP = """
 define i64 @swap_arithmetic(i64 %new) {{
   %before = alloca i64
   %after = alloca i64
   store i64 0, ptr %before
   store i64 %new, ptr %after
-  call void asm sideeffect "{store}", "{clobbered}"(ptr %before)
+  call void asm sideeffect "{save}", "{clobbered}"(ptr %before)
   call void asm sideeffect "{load}", "{clobbered}"(ptr %after)
   %old = load i64, ptr %before
   ret i64 %old
@@ -46,9 +71,29 @@ ONE, TINY, HALF, TWO, SMALLEST_NORMAL = 1.0, 2.0**-60, 0.5, 2.0, 2.0**-1022
 Run = Callable[[Callable[[int, int], object], int, int], None]
 
 
-def register(triple: str) -> Register | None:
-    """Return what is known of the register on a kind of processor, or None."""
-    return REGISTERS.get(triple.partition("-")[0])
+def entry(triple: str, name: str, body: str, kinds: Sequence[str]) -> str | None:
+    """Return a function, in LLVM's language, that calls another one in usual arithmetic.
+
+    Parameters
+    ----------
+    triple : str
+        LLVM's, of the machine.
+    name, body : str
+        Of this function and the other, which must not be inlined: no computation moves out of it.
+    kinds : sequence of str
+        The types of their arguments.
+
+    Returns
+    -------
+    str or None
+        None where the machine is one of which nothing is known.
+    """
+    register = _register(triple)
+    if register is None:
+        return None
+    arguments = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(kinds))
+    words = {"name": name, "body": body, "kinds": ", ".join(kinds), "arguments": arguments}
+    return ENTRY.format(**words, **register._asdict())
 
 
 def is_usual() -> bool:
@@ -113,10 +158,12 @@ def _swap() -> tuple[Any, int]:
 
     from . import machine_code
 
-    found = register(binding.get_process_triple())
-    if found is None:
+    register = _register(binding.get_process_triple())
+    if register is None:
         return None, 0
-    lines = (text.replace("\n", "\\0A") for text in found[:3])
-    text = SWAP.format(**dict(zip(Register._fields, lines, strict=False)))
-    address = machine_code.assembled("swap_arithmetic", text)
-    return ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(address), found.usual
+    address = machine_code.assembled("swap_arithmetic", SWAP.format(**register._asdict()))
+    return ctypes.PYFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(address), register.usual
+
+
+def _register(triple: str) -> Register | None:
+    return REGISTERS.get(triple.partition("-")[0])

@@ -12,8 +12,8 @@ from typing import Any
 
 import numba
 import numba.extending
-from llvmlite import binding, ir
-from numba.core import caching, cgutils, config, serialize
+from llvmlite import binding
+from numba.core import caching, config, serialize
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
@@ -24,9 +24,6 @@ from . import (
     forking,  # noqa: F401  from now on forks wait for Numba's compiler
     machine_code,
 )
-
-binding.initialize_native_target()
-binding.initialize_native_asmparser()  # for assembly in kernels, which Numba has none of
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
@@ -60,14 +57,9 @@ def scalar(function: Callable[..., Any]) -> Any:
     return njit(forceinline=True, no_cfunc_wrapper=True)(function)
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel, inlined where it is called; Python cannot call it."""
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function of a kernel, inlined where it is called; Python cannot call it."""
     return njit(forceinline=True, **INSIDE)(function)
-
-
-def apart(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel that is not inlined: none of it moves out of the call."""
-    return njit(error_model="numpy", **INSIDE)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -144,13 +136,12 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
         made = numba.cfunc(signature, error_model="numpy")(function)
     module = binding.parse_assembly(made.inspect_llvm())
     for definition in module.functions:
-        if definition.name == made.native_name:
-            definition.name = name
-        elif not definition.is_declaration:
+        if not definition.is_declaration and definition.name != made.native_name:
             definition.linkage = binding.Linkage.internal
     for variable in module.global_variables:
         if not variable.is_declaration:
             variable.linkage = binding.Linkage.internal
+    _add_entry(module, name, module.get_function(made.native_name))
     context: Any = cpu_target.target_context
     triple, cpu, features = context.codegen().magic_tuple()
     machine = binding.Target.from_triple(triple).create_target_machine(
@@ -169,7 +160,22 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
     needed = [other for other in needed if not other.startswith("llvm.")]
     if needed:
         raise RuntimeError(f"kernel {name} needs {', '.join(needed)} as it runs")
+    binding.initialize_native_asmparser()
     return machine.emit_object(module)
+
+
+def _add_entry(module: Any, name: str, body: Any) -> None:
+    """Add a function to a module that runs its kernel in usual arithmetic."""
+    kinds = [str(argument.type) for argument in body.arguments]
+    text = arithmetic.entry(module.triple, name, body.name, kinds)
+    if text is None:
+        body.name = name
+        return
+    layout = f'target datalayout = "{module.data_layout}"\ntarget triple = "{module.triple}"\n'
+    module.link_in(binding.parse_assembly(layout + text))
+    body = module.get_function(body.name)
+    body.linkage = binding.Linkage.internal
+    body.add_function_attribute("noinline")
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
@@ -192,53 +198,6 @@ def align_stack(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return numba.types.void(), codegen
-
-
-@intrinsic
-def never_inline(typingctx: Any) -> Any:
-    """Keep the function that calls this apart from those that call it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return numba.types.void(), codegen
-
-
-@intrinsic
-def usual_arithmetic(typingctx: Any) -> Any:
-    """Begin to compute as `arithmetic` says; return what `restore_arithmetic` takes to end it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        register = arithmetic.register(builder.module.triple)
-        before = cgutils.alloca_once_value(builder, ir.IntType(64)(0))
-        if register is not None:
-            _with_memory(builder, register.store, register.clobbered, before)
-            value = cgutils.alloca_once_value(builder, ir.IntType(64)(register.usual))
-            _with_memory(builder, register.load, register.clobbered, value)
-        return builder.load(before)
-
-    return numba.types.uint64(), codegen
-
-
-@intrinsic
-def restore_arithmetic(typingctx: Any, before: Any) -> Any:
-    """Compute again as the thread did before `usual_arithmetic`."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        register = arithmetic.register(builder.module.triple)
-        if register is not None:
-            value = cgutils.alloca_once_value(builder, args[0])
-            _with_memory(builder, register.load, register.clobbered, value)
-        return context.get_dummy_value()
-
-    return numba.types.void(numba.types.uint64), codegen
-
-
-def _with_memory(builder: Any, assembly: str, clobbered: str, place: Any) -> None:
-    """Write out assembly that takes the address of a place in memory."""
-    kind = ir.FunctionType(ir.VoidType(), [place.type])
-    builder.call(ir.InlineAsm(kind, assembly, clobbered, side_effect=True), [place])
 
 
 def cpu_has(context: Any, feature: str, *names: str) -> bool:

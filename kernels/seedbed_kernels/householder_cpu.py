@@ -23,7 +23,6 @@ from .compact_wy_cpu import (
 from .compiling import kernel
 
 
-
 @kernel
 def factor(a, v, half, signs, inverse, slab, columns):
     """Reduce a slab of A by a reflector for each of its first columns.

@@ -271,9 +271,7 @@ def test_what_is_planted_is_neither_run_nor_waited_for(folder):
 def test_one_of_eight_processes_that_begin_together_compiles(folder):
     expected = oracle.values("normal", (0.1, 0.02), "float16", range(700), 7).tobytes().hex()
     with contextlib.ExitStack() as running:
-        begun = [
-            running.enter_context(processes.started(processes.python(DRAW))) for _ in range(8)
-        ]
+        begun = [running.enter_context(processes.started(processes.python(DRAW))) for _ in range(8)]
         lines = [process.communicate(timeout=300)[0].splitlines()[-1] for process in begun]
     assert sorted(lines) == [f"{expected} False 0"] * 7 + [f"{expected} True 0"]
     assert len(list(folder.iterdir())) == 1

@@ -1,11 +1,5 @@
-"""A model of Seedbed's initializers on one Keras backend; run by test_keras_backends.py.
+"""A model whose layers are given Seedbed's initializers, on one backend; part of world.py."""
 
-``make FOLDER`` builds it in each policy, checks it, trains and saves it, and prints a hash of its
-weights. ``load FOLDER...`` loads what the backends saved, in a process that never made one.
-"""
-
-import hashlib
-import sys
 from pathlib import Path
 
 import keras
@@ -13,9 +7,7 @@ import numpy as np
 
 import seedbed.keras as sk
 from seedbed import initializers as plain
-
-POLICIES = ("float32", "bfloat16", "mixed_bfloat16")
-BACKEND = keras.backend.backend()
+from tests.keras.scoped_models import POLICIES, digest, equal, numbers
 
 
 def build(policy):
@@ -81,21 +73,8 @@ def expected(dtype):
     ]
 
 
-def numbers(model):
-    return [keras.ops.convert_to_numpy(weight.value) for weight in model.weights]
-
-
 def by_shape(arrays):
     return sorted(arrays, key=lambda array: (array.ndim, array.shape))
-
-
-def digest(arrays):
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-
-
-def equal(found, wanted):
-    for a, b in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(a, b, strict=True)
 
 
 def inputs():
@@ -216,17 +195,10 @@ def deferred():
         equal([keras.ops.convert_to_numpy(v.value) for v in model.trainable_variables], wanted)
 
 
-def load(*folders):
-    outputs = {}
-    for folder in folders:
-        for policy in POLICIES:
-            model = keras.models.load_model(Path(folder, f"{policy}.keras"))
-            assert digest(numbers(model)) == str(np.load(Path(folder, f"{policy}.npy")))
-            assert isinstance(model.layers[-1].kernel_initializer, sk.TruncatedNormal)
-            outputs[folder, policy] = model.predict(inputs(), verbose=0)
-            assert np.isfinite(outputs[folder, policy].astype("float32")).all()
-
-
-if __name__ == "__main__":
-    {"make": make, "load": load}[sys.argv[1]](*sys.argv[2:])
-    print("done on", BACKEND)
+def load(folder):
+    for policy in POLICIES:
+        model = keras.models.load_model(Path(folder, f"{policy}.keras"))
+        assert digest(numbers(model)) == str(np.load(Path(folder, f"{policy}.npy")))
+        assert isinstance(model.layers[-1].kernel_initializer, sk.TruncatedNormal)
+        outputs = model.predict(inputs(), verbose=0)
+        assert np.isfinite(outputs.astype("float32")).all()

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from tests import processes
 
 pytest.importorskip("keras")
@@ -37,6 +38,8 @@ def saved(tmp_path_factory):
     return {b: (folder, run(b, WORLD, "make", folder)) for b, folder in folders.items()}
 
 
+@pytest.mark.tensorflow
+@pytest.mark.torch
 def test_models_have_the_numpy_values_and_the_same_on_each_backend(saved):
     hashes = {backend: printed.splitlines()[:-1] for backend, (_, printed) in saved.items()}
     assert len(hashes["jax"]) == 3
@@ -309,6 +312,7 @@ def test_large_tables_lie_where_they_were_made(backend):
     run(backend, "-c", textwrap.dedent(code))
 
 
+@pytest.mark.tensorflow
 def test_keras_generators_have_seeds_of_as_many_bits_as_the_backend():
     code = """
     import keras

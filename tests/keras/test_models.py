@@ -1,6 +1,7 @@
 """Seedbed's plain initializers in Keras 3 models, passed as they are, on each backend."""
 
 import pytest
+
 from tests import processes
 
 pytest.importorskip("keras")
