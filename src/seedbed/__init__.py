@@ -8,6 +8,8 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from seedbed_kernels import forking
+
 if TYPE_CHECKING:
     from . import initializers, tables
     from .values.seeds import SeedGenerator
@@ -18,10 +20,11 @@ __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 def __getattr__(name: str) -> Any:
     """Import what is first asked for, so that the command can answer Ctrl-C before that."""
-    if name in ("initializers", "tables"):
-        return importlib.import_module(f".{name}", __name__)
-    if name == "SeedGenerator":
-        from .values.seeds import SeedGenerator
+    with forking.first_use():
+        if name in ("initializers", "tables"):
+            return importlib.import_module(f".{name}", __name__)
+        if name == "SeedGenerator":
+            from .values.seeds import SeedGenerator
 
-        return SeedGenerator
+            return SeedGenerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
