@@ -6,8 +6,10 @@ adds its name in front (`naming`). Any other exception is a fault in the program
 """
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 
 class SeedbedError(Exception):
@@ -16,7 +18,7 @@ class SeedbedError(Exception):
     owner: str | None = None
     """The class or function that was called, once it is known."""
 
-    def named(self, owner: str) -> "SeedbedError":
+    def named(self, owner: str | None) -> Self:
         """Return the error itself, with the name of what was called unless it has one."""
         if self.owner is None:
             self.owner = owner
@@ -59,6 +61,18 @@ def naming(owner: str) -> Iterator[None]:
     except SeedbedError as error:
         error.named(owner)
         raise
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn whoever called the package: the nearest frame that is not of its own code."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_own(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] in ("seedbed", "seedbed_kernels")
 
 
 def brief(value: Any) -> str:

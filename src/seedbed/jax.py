@@ -25,8 +25,8 @@ from . import initializers
 from .initializers import Initializer
 from .initializers.initializer import RandomInitializer
 from .values.dtypes import as_dtype
-from .values.fill import check_shape
 from .values.recipes import Window
+from .values.request import check_shape
 from .values.seeds import SeedGenerator
 
 

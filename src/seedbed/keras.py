@@ -29,7 +29,7 @@ import numpy as np
 from . import initializers
 from .initializers.initializer import RandomInitializer as _RandomInitializer
 from .values.dtypes import FLOATING_DTYPES
-from .values.fill import LARGE
+from .values.host import LARGE
 from .values.recipes import Window
 from .values.seeds import SEEDS, SeedGenerator, Stream
 

@@ -17,8 +17,8 @@ import numba
 import numpy as np
 import pytest
 
-from seedbed.values import fill as door
-from seedbed.values.fill import fill
+from seedbed.values import host as door
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian, philox
@@ -72,7 +72,7 @@ SEVEN = Stream(7)
 
 def draw(kind, dtype, shape, stream=SEVEN, window=None, parameters=None):
     source = KINDS[kind](*(parameters or PARAMETERS[kind]))
-    return fill(source, shape, dtype, stream=stream, window=window)
+    return sample(source, shape, dtype, stream=stream, window=window)
 
 
 def words(text):

@@ -1,19 +1,18 @@
 """What all initializers share: the call, the configuration, the seed."""
 
 import contextlib
-import functools
 import math
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from ..errors import brief
+from ..errors import SeedbedError, brief, warn
 from ..values.dtypes import as_dtype
-from ..values.fill import check_shape, fill
+from ..values.fill import fill
 from ..values.recipes import Recipe
+from ..values.request import Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
 from ..values.window import Window
 
@@ -64,18 +63,14 @@ class Initializer:
             `out` if given, else a new array: of NumPy, or on the GPU. ``init(shape)[window]`` and
             ``init(shape, window=window)`` are equal bit for bit.
         """
-        owner = type(self).__name__
-        shape = check_shape(shape, owner)
-        return fill(
-            self.recipe(shape),
-            shape,
-            dtype,
-            stream=functools.partial(self.stream, window is None),
-            window=window,
-            out=out,
-            device=device,
-            owner=owner,
-        )
+        try:
+            request = Request(shape, dtype, window=window, out=out, device=device)
+            recipe = self.recipe(request.shape)
+            recipe.check(request.shape, request.dtype)
+            return fill(recipe, request, self.stream(window is None))
+        except SeedbedError as error:
+            error.named(type(self).__name__)
+            raise
 
     def recipe(self, shape: tuple[int, ...]) -> Recipe:
         """Return what the values of a table are."""
@@ -156,10 +151,9 @@ class RandomInitializer(Initializer):
         if self._init_seed is None and whole:
             self._calls += 1
             if self._calls == 2:
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} without a seed is used again and gives equal values; "
-                    "pass a SeedGenerator for new ones on each call, or an initializer to each use",
-                    stacklevel=6,  # the caller of __call__, fill, _fill_random, _drawn and this
+                    "pass a SeedGenerator for new ones on each call, or an initializer to each use"
                 )
         return Stream(self.seed)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..errors import naming
 from ..values import recipes
 from .initializer import RandomInitializer, as_number, finite
 
@@ -84,7 +85,8 @@ class TruncatedNormal(RandomInitializer):
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         self.lower, self.upper = as_number(lower), as_number(upper)
-        recipes.check_truncation(self.lower, self.upper, type(self).__name__)
+        with naming(type(self).__name__):
+            recipes.check_truncation(self.lower, self.upper)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:

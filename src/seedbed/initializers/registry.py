@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..values.dtypes import as_dtype
-from ..values.fill import check_shape
+from ..values.request import check_shape
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer, RandomInitializer, serialized
 from .orthogonal import DeltaOrthogonal, Orthogonal

@@ -94,7 +94,7 @@ class OnDevice:
     """Likewise on a GPU, which makes one chunk while another comes to the host."""
 
     def __init__(self, nbytes: int, device: str) -> None:
-        self._staging = Staging(nbytes + PAGE, device, "tables.write")
+        self._staging = Staging(nbytes + PAGE, device)
 
     def make(self, chunk: Run) -> None:
         """Queue all the work for a chunk."""

@@ -16,8 +16,8 @@ from .. import initializers
 from ..initializers.initializer import RandomInitializer
 from ..storage.direct import read_all
 from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
-from ..values.fill import check_shape
 from ..values.recipes import Window
+from ..values.request import check_shape
 from ..values.window import windows
 
 
@@ -148,7 +148,7 @@ class Table:
             values = out[:old] if on_host else np.empty(old, out.dtype)
             self.kept.read(values, self.first_row * row + begin)
             if not on_host:
-                out[:old][...] = values
+                out[:old].copy(values)
         self._generate(out[old:], begin + old)
 
     def _generate(self, out: Any, begin: int) -> None:

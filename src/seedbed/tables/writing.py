@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import naming
 from ..gpu import driver
 from ..storage.atomic import OutputError, opened, remove_empty, sync_folder
 from ..storage.direct import write_all
@@ -199,7 +200,8 @@ def write_output(
     if operator.index(chunk_bytes) < 1:
         raise ValueError(f"tables.write: chunk_bytes must be at least 1; given {chunk_bytes}")
     if device not in (None, "cpu"):
-        driver.device_number(device, "tables.write")
+        with naming("tables.write"):
+            driver.device_number(device)
     this = check_part(part, output)
     if resume and is_finished(output):
         clean(output)

@@ -15,7 +15,7 @@ from .. import initializers
 from ..initializers import Initializer
 from ..initializers.initializer import as_number
 from ..values import recipes
-from ..values.fill import fill
+from ..values.fill import sample
 from ..values.seeds import SeedGenerator, check_seed, derive
 from .tensors import Filled, is_sharded, write
 
@@ -359,9 +359,9 @@ class _Sparse(_Computed):
         rows, columns = window
         stream = self.normal.stream(False)
         normal = recipes.Normal(0.0, float(self.normal.stddev))
-        values = fill(normal, shape, dtype, stream=stream, window=window)
+        values = sample(normal, shape, dtype, stream=stream, window=window)
         # The zeros of a column are where its random keys are least.
-        keys = fill(
+        keys = sample(
             recipes.Uniform(0.0, 1.0),
             shape,
             "float64",

@@ -6,6 +6,10 @@ import secrets
 import threading
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError, brief
+
 SEEDS = 2**64
 DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
 
@@ -34,8 +38,10 @@ class SeedGenerator:
 
     def __init__(self, seed: int | None = None) -> None:
         checked = check_seed(seed, "SeedGenerator")
-        if isinstance(checked, SeedGenerator):
-            raise TypeError(f"SeedGenerator: seed must be an integer or None; given {seed!r}")
+        if isinstance(checked, (SeedGenerator, Stream)):
+            raise ArgumentTypeError("seed must be an integer or None; given a generator").named(
+                "SeedGenerator"
+            )
         self._initial = checked
         self.seed = random_seed() if checked is None else checked
         self._draws = 0
@@ -45,8 +51,8 @@ class SeedGenerator:
         """Return the next stream; draws are numbered from 1."""
         with self._lock:
             if self._draws == DRAWS:
-                raise ValueError(
-                    f"SeedGenerator: has no more than {DRAWS} draws; take another seed"
+                raise ArgumentError(f"has no more than {DRAWS} draws; take another seed").named(
+                    "SeedGenerator"
                 )
             self._draws += 1
             return Stream(self.seed, self._draws)
@@ -71,19 +77,19 @@ class SeedGenerator:
 Seed = int | SeedGenerator | None
 
 
-def check_seed(seed: Any, owner: str) -> Any:
+def check_seed(seed: Any, owner: str | None = None) -> Any:
     """Return a seed as None, an int in [0, 2**64), a SeedGenerator or a Stream."""
     if seed is None or isinstance(seed, (SeedGenerator, Stream)):
         return seed
-    allowed = "an integer in [0, 2**64), None or a SeedGenerator"
+    need = "seed must be an integer in [0, 2**64), None or a SeedGenerator"
     try:
-        if isinstance(seed, bool):
+        if isinstance(seed, (bool, np.bool_)):
             raise TypeError
         number = operator.index(seed)
     except TypeError:
-        raise TypeError(f"{owner}: seed must be {allowed}; given {seed!r}") from None
+        raise ArgumentTypeError(f"{need}; given {brief(seed)}").named(owner) from None
     if not 0 <= number < SEEDS:
-        raise ValueError(f"{owner}: seed must be {allowed}; given {seed!r}")
+        raise ArgumentError(f"{need}; given {brief(seed)}").named(owner)
     return number
 
 
@@ -117,6 +123,6 @@ def derive(master: int, name: str) -> int:
     12067601391634940634
     """
     if not 0 <= master < SEEDS:
-        raise ValueError(f"derive: master must be in [0, 2**64); given {master}")
+        raise ArgumentError(f"master must be in [0, 2**64); given {brief(master)}").named("derive")
     text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
