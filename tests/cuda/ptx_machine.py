@@ -16,7 +16,7 @@ threads in any order that a generator chooses.
 Examples
 --------
 >>> out = np.zeros(64, np.float32)
->>> launch(Kernel(EXAMPLE), (1, 64), (out, np.uint32(3)))
+>>> run = launch(Kernel(EXAMPLE), (1, 64), (out, np.uint32(3)))
 >>> out[:4]
 array([0., 3., 6., 9.], dtype=float32)
 """
@@ -40,7 +40,7 @@ _ENDING = ("ret", "bra", "bra.uni")
 _INLINE = re.compile(r"0f([0-9A-Fa-f]{8})|0d([0-9A-Fa-f]{16})")
 _PARAMETER = re.compile(r"\.param\s+\.(\w+)\s+(?:\.ptr\s+\.align\s+\d+\s+)?(\w+)\s*(?:,|$)")
 _ADDRESS = re.compile(r"\[\s*([^\s+\]]+)(?:\+(-?\d+))?\s*\]")
-_OPERAND = re.compile(r"\{[^}]*\}|[^,]+")
+_OPERAND = re.compile(r"\s*(\{[^}]*\}|[^,{]+)\s*,?")
 
 EXAMPLE = """
 .visible .entry example(.param .u64 p0, .param .u64 p1, .param .u64 p2, .param .u64 p3,
@@ -109,7 +109,7 @@ class Kernel:
             elif statement.startswith(".reg"):
                 self._declare(statement, scopes, number)
             elif statement.startswith("."):
-                if not statement.startswith((".loc", ".pragma", ".file")):
+                if statement.split()[0] not in (".loc", ".pragma", ".file"):
                     raise PtxError(f"unknown directive: {statement}")
             else:
                 self.code.append(_instruction(statement, scopes))
@@ -498,9 +498,7 @@ class Run:
                 threads, high(threads).astype(np.uint64) << word | low(threads).astype(np.uint64)
             )
         read = self._read(source, np.uint64)
-        writes = [
-            None if each == "_" else self._write(each, np.uint32) for each in _parts(target)
-        ]
+        writes = [None if each == "_" else self._write(each, np.uint32) for each in _parts(target)]
 
         def split(threads: Any) -> None:
             value = read(threads)
