@@ -21,8 +21,6 @@ from .compact_wy_cpu import (
 )
 from .compiling import kernel
 
-REVISION = 2  # raise when a function of another file that is called here changes
-
 
 @kernel
 def factor(a, v, half, signs, inverse, slab, columns):

@@ -8,18 +8,20 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import initializers
-from .values.seeds import SeedGenerator
-
 if TYPE_CHECKING:
-    from . import tables
+    from . import initializers, tables
+    from .values.seeds import SeedGenerator
 
 __version__ = "0.1.0"
 __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `tables` when it is first asked for."""
-    if name == "tables":
-        return importlib.import_module(".tables", __name__)
+    """Import what is first asked for, so that the command can answer Ctrl-C before that."""
+    if name in ("initializers", "tables"):
+        return importlib.import_module(f".{name}", __name__)
+    if name == "SeedGenerator":
+        from .values.seeds import SeedGenerator
+
+        return SeedGenerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,8 +3,6 @@
 import contextlib
 import importlib.util
 import re
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -14,6 +12,7 @@ from seedbed import cli, initializers
 from seedbed.cli import info
 from seedbed.gpu import array, driver
 from seedbed_kernels import cuda_shim
+from tests import processes
 
 INIT = initializers.RandomNormal(seed=7)
 
@@ -93,10 +92,7 @@ initializers.TruncatedNormal(seed=7)((1000,), "bfloat16")
 initializers.Zeros()((3,))
 print([name for name in sys.modules if name.startswith(("numba.cuda", "seedbed.gpu"))])
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert processes.output(script).strip() == "[]"
 
 
 def test_command_without_a_gpu(monkeypatch, capsys, tmp_path):

@@ -6,10 +6,7 @@ Equality is of bits throughout, so no test here can fail by chance.
 import hashlib
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian, philox
-from tests import oracle
+from tests import oracle, processes
 
 KINDS = {
     "uniform": Uniform,
@@ -335,19 +332,11 @@ print(contract.digest(contract.draw("truncated", "float32", ({size},))))
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v2"])
 def test_instruction_sets_do_not_matter(large, cpu, tmp_path):
     """AVX2 with fma, and SSE4.2 without, where each is a call of the C library."""
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE.format(cpu=cpu, size=LARGE[0])],
-        env={
-            **os.environ,
-            "NUMBA_CPU_NAME": cpu,
-            "NUMBA_CPU_FEATURES": "",
-            "NUMBA_CACHE_DIR": str(tmp_path),
-        },
+    done = processes.run(
+        processes.python(ELSEWHERE.format(cpu=cpu, size=LARGE[0])),
+        {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)},
         cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == digest(large)
 
 
@@ -357,7 +346,7 @@ def test_machine_code_of_the_uniform_kernel():
 
     from seedbed_kernels import samplers, tiles_cpu
 
-    function, signature = tiles_cpu.window_kernel(samplers.Uniform, np.dtype(np.float32))
+    function, signature = tiles_cpu.make_kernel(samplers.Uniform, np.dtype(np.float32))
     code = numba.cfunc(signature, error_model="numpy")(function)._library.get_asm_str()
     if binding.get_host_cpu_features().get("avx2"):
         assert "vpmuludq" in code
