@@ -32,7 +32,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 from seedbed import initializers
 from seedbed.gpu.array import DeviceArray, DeviceError, cuda
 from seedbed.values import recipes
-from seedbed.values.fill import fill
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 STREAM = Stream(7)
 STDDEV = 0.05
-SOURCES = {
+RECIPES = {
     "uniform": Uniform(-STDDEV, STDDEV),
     "normal": Normal(0.0, STDDEV),
     "truncated normal": TruncatedNormal(0.0, STDDEV),
@@ -69,8 +69,8 @@ def compare(source: Any, count: int, dtype: str) -> str:
     seen = hashlib.sha256()
     for start in range(0, count, CHUNK):
         window = (slice(start, min(start + CHUNK, count)),)
-        on_cpu = fill(source, (count,), dtype, stream=STREAM, window=window).view(np.uint8)
-        on_gpu = fill(source, (count,), dtype, stream=STREAM, window=window, device="cuda")
+        on_cpu = sample(source, (count,), dtype, stream=STREAM, window=window).view(np.uint8)
+        on_gpu = sample(source, (count,), dtype, stream=STREAM, window=window, device="cuda")
         host = on_gpu.copy_to_host().view(np.uint8)
         if not np.array_equal(host, on_cpu):
             where = start + int(np.flatnonzero(host != on_cpu)[0]) // on_gpu.itemsize
@@ -81,10 +81,10 @@ def compare(source: Any, count: int, dtype: str) -> str:
 
 def compare_whole(source: Any, count: int, dtype: str) -> None:
     """Compare one launch, of any length, with the CPU; a piece at a time comes to the host."""
-    on_gpu = fill(source, (count,), dtype, stream=STREAM, device="cuda")
+    on_gpu = sample(source, (count,), dtype, stream=STREAM, device="cuda")
     for start in range(0, count, CHUNK):
         window = (slice(start, min(start + CHUNK, count)),)
-        on_cpu = fill(source, (count,), dtype, stream=STREAM, window=window)
+        on_cpu = sample(source, (count,), dtype, stream=STREAM, window=window)
         host = on_gpu[window[0]].copy_to_host()
         assert np.array_equal(host.view(np.uint8), on_cpu.view(np.uint8)), (source, count, dtype)
 
@@ -92,8 +92,8 @@ def compare_whole(source: Any, count: int, dtype: str) -> None:
 def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     from seedbed_kernels import fills_cuda
 
-    on_cpu = fill(source, (count,), dtype, stream=STREAM)
-    sampler = recipes.kernel_sampler(source, on_cpu.dtype, "gpu")
+    on_cpu = sample(source, (count,), dtype, stream=STREAM)
+    sampler = recipes.kernel_sampler(source, on_cpu.dtype)
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
         out = cuda("gpu").device_array(count, bits)
@@ -107,7 +107,7 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
 
 def check_bits(count: int) -> Iterator[str]:
     """Yield lines that say what is equal."""
-    for name, source in SOURCES.items():
+    for name, source in RECIPES.items():
         for dtype in DTYPES:
             start = time.perf_counter()
             digest = compare(source, count, dtype)
@@ -248,7 +248,7 @@ def time_fills(size: int) -> Iterator[str]:
         + (" | seedbed / memset | seedbed / best other |")
     )
     yield "|---|" + "---|" * (len(LIBRARIES) + 2)
-    for distribution in SOURCES:
+    for distribution in RECIPES:
         for dtype in DTYPES:
             nbytes = size * dtype_of(dtype).itemsize
             cells, rates = [], {}

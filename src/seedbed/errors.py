@@ -6,17 +6,19 @@ adds its name in front (`naming`). Any other exception is a fault in the program
 """
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 
 class SeedbedError(Exception):
     """Base of all errors that are raised on purpose."""
 
     owner: str | None = None
-    """The class or function that was called, once it is known."""
+    """The class or function that was called, once it is known; empty where the message has it."""
 
-    def named(self, owner: str) -> "SeedbedError":
+    def named(self, owner: str | None) -> Self:
         """Return the error itself, with the name of what was called unless it has one."""
         if self.owner is None:
             self.owner = owner
@@ -24,7 +26,7 @@ class SeedbedError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.owner is None else f"{self.owner}: {message}"
+        return f"{self.owner}: {message}" if self.owner else message
 
 
 class ArgumentError(SeedbedError, ValueError):
@@ -37,6 +39,19 @@ class ArgumentTypeError(SeedbedError, TypeError):
 
 class OutputError(SeedbedError, OSError, ValueError):
     """The output cannot be written as asked; nothing has been touched."""
+
+
+class StorageError(SeedbedError, OSError):
+    """The system failed in the middle of work on a file; `filename` and `errno` tell more."""
+
+    def __init__(self, code: int | None, reason: str, path: Any = None) -> None:
+        super().__init__(code, reason)
+        self.filename = None if path is None else str(path)
+
+    def __str__(self) -> str:
+        place = "" if self.filename is None else f"{self.filename}: "
+        owner = "" if self.owner is None else f"{self.owner}: "
+        return f"{owner}{place}{self.strerror}"
 
 
 class FormatError(SeedbedError, ValueError):
@@ -59,6 +74,18 @@ def naming(owner: str) -> Iterator[None]:
     except SeedbedError as error:
         error.named(owner)
         raise
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn whoever called the package: the nearest frame that is not of its own code."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_own(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] in ("seedbed", "seedbed_kernels")
 
 
 def brief(value: Any) -> str:

@@ -18,15 +18,15 @@ try:
     from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 except ImportError as error:
     raise ImportError(
-        "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
+        "seedbed.jax needs JAX: python -m pip install 'seedbed[jax]'"
     ) from error
 
 from . import initializers
 from .initializers import Initializer
 from .initializers.initializer import RandomInitializer
 from .values.dtypes import as_dtype
-from .values.fill import check_shape
 from .values.recipes import Window
+from .values.request import check_shape
 from .values.seeds import SeedGenerator
 
 

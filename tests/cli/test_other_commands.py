@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from scipy import stats
 
 from seedbed import initializers
 from seedbed.cli import main, show
+from tests import processes
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +32,11 @@ def test_info(capsys):
 
 def test_info_follows_the_environment():
     environment = {
-        **os.environ,
         "NUMBA_CPU_NAME": "x86-64-v2",
         "NUMBA_NUM_THREADS": "3",
         "NUMBA_CACHE_DIR": str(Path("kept").resolve()),
     }
-    run = subprocess.run(
-        [sys.executable, "-m", "seedbed", "info"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = processes.run([sys.executable, "-m", "seedbed", "info"], environment)
     assert "x86-64-v2" in run.stdout
     assert "3 of" in run.stdout
     assert str(Path("kept").resolve()) in run.stdout

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import sys
 import termios
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from seedbed import initializers
 from seedbed.cli import main
+from tests import processes
 
 COMMAND = (sys.executable, "-m", "seedbed")
 
@@ -78,7 +78,7 @@ def test_rows(dtype):
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_threads(threads):
     arguments = ["table", "--shape", "300000x3", "--initializer", "random_normal", "--seed", "3"]
-    subprocess.run([*COMMAND, *arguments, "--out", "table.npy", "--threads", threads], check=True)
+    processes.run([*COMMAND, *arguments, "--out", "table.npy", "--threads", threads])
     init = initializers.RandomNormal(seed=3)
     assert np.array_equal(np.load("table.npy"), init((300_000, 3)))
 
@@ -185,9 +185,7 @@ def test_read_only_folder():
         "sys.exit(main(sys.argv[1:]))\n"
     )
     arguments = ["table", "--shape=9x9", "--initializer=zeros", f"--out={folder / 'table.npy'}"]
-    run = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
-    )
+    run = processes.run(processes.python(program, *arguments), check=False)
     assert run.returncode == 2, run.stderr
     assert run.stderr == "seedbed: closed/table.npy: folder closed is not writable\n"
     assert os.listdir(folder) == []
@@ -199,18 +197,13 @@ LONG = ("table", "--shape=100000000x8", "--initializer=truncated_normal", "--see
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_stop_at_once(number, code):
     Path("table.npy").write_bytes(b"precious")
-    process = subprocess.Popen(
-        [*COMMAND, *LONG, "--out=table.npy", "--force"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     partial = Path("table.npy.part")
-    while not (partial.exists() and partial.stat().st_blocks > 0):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    with processes.started([*COMMAND, *LONG, "--out=table.npy", "--force"]) as process:
+        while not (partial.exists() and partial.stat().st_blocks > 0):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert out == ""
     assert err.count("\n") == 1
@@ -236,7 +229,7 @@ def test_memory_stays_bounded():
         "sys.exit(main(sys.argv[1:]))\n"
     )
     arguments = ["table", "--shape=10000000x16", "--initializer=random_normal", "--seed=1"]
-    subprocess.run([sys.executable, "-c", program, *arguments, "--out=table.npy"], check=True)
+    processes.run(processes.python(program, *arguments, "--out=table.npy"))
     loaded = np.load("table.npy", mmap_mode="r")
     assert loaded.nbytes > 600_000_000
     window = (slice(9_999_000, None), slice(None))
@@ -249,17 +242,17 @@ def test_a_terminal_shows_progress():
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     arguments = ["table", "--shape=3000000x64", "--initializer=zeros", "--out=table.npy"]
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=slave, stdout=subprocess.PIPE)
-    os.close(slave)
-    shown = b""
-    while True:
-        try:
-            data = os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-        shown += data
-    os.close(master)
-    assert process.communicate()[0].count(b"\n") == 1
+    with processes.started([*COMMAND, *arguments], stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                data = os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+            shown += data
+        os.close(master)
+        assert process.communicate(timeout=60)[0].count("\n") == 1
     assert process.returncode == 0
     last = shown.decode().strip().split("\r")[-1]
     assert re.match(r"100%\|.*\| 768MB of 768MB, [\d,]+ M values/s, [\d.]+ GB/s, 00:00 left", last)

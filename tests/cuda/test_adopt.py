@@ -7,8 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from seedbed.gpu import array as device_layer
-from seedbed.gpu import dlpack
+from seedbed.gpu import DeviceArray, adopt, dlpack, driver
 from seedbed_kernels import cuda_shim
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -25,7 +24,8 @@ def two_gpus(monkeypatch):
         per_thread_default_stream=lambda: "per thread",
         external_stream=lambda handle: f"stream {handle}",
     )
-    monkeypatch.setattr(device_layer, "cuda", lambda owner: gpu)
+    for module in (adopt, driver):
+        monkeypatch.setattr(module, "ready", lambda: gpu)
     monkeypatch.setattr(cuda_shim, "device_of", {4096: 1, 8192: 0}.get)
 
 
@@ -59,7 +59,7 @@ class Foreign:
 def test_dlpack_alone(dtype):
     """On the default stream, which the producer makes wait; the caller waits for it."""
     out = Foreign(dtype=dtype)
-    array = device_layer.adopt(out, "test")
+    array = adopt.adopt(out)
     assert (array.shape, array.dtype, array.device) == ((3, 4), out.dtype, 1)
     assert array.pointer == out.values.ctypes.data
     assert array.nbytes == out.values.nbytes
@@ -87,9 +87,9 @@ def test_arrays_are_exported_while_their_gpu_is_the_current_one(monkeypatch):
                 raise BufferError("Can't export tensors on a different CUDA device index")
             return super().__dlpack__(stream=stream)
 
-    monkeypatch.setattr(device_layer.cuda("test"), "gpus", [Gpu(0), Gpu(1)])
+    monkeypatch.setattr(adopt.ready(), "gpus", [Gpu(0), Gpu(1)])
     for number in (0, 1):
-        assert device_layer.adopt(Tensor(number=number), "test").device == number
+        assert adopt.adopt(Tensor(number=number)).device == number
     assert current == [0]
 
 
@@ -98,7 +98,7 @@ def test_arrays_are_exported_while_their_gpu_is_the_current_one(monkeypatch):
 )
 def test_stream_of_the_caller(handle, stream):
     out = Foreign(version=3, stream=handle)
-    array = device_layer.adopt(out, "test")
+    array = adopt.adopt(out)
     assert (array.stream, array.settled) == (stream, True)
     assert out.asked[-1] == -1  # the stream is the producer's own: no waiting
 
@@ -112,13 +112,13 @@ def described(address, shape=(5, 6), strides=(48, 8)):
 @pytest.mark.parametrize(("address", "device"), [(4096, 1), (8192, 0)])
 def test_interface_alone(address, device):
     """The driver tells on which GPU an address is."""
-    array = device_layer.adopt(described(address), "test")
+    array = adopt.adopt(described(address))
     assert (array.pointer, array.shape, array.dtype) == (address, (5, 6), np.dtype(np.float64))
     assert (array.device, array.settled) == (device, False)
 
 
 def test_an_array_without_memory_is_on_the_current_gpu():
-    assert device_layer.adopt(described(0, (0, 6)), "test").device == 0
+    assert adopt.adopt(described(0, (0, 6))).device == 0
 
 
 @pytest.mark.parametrize(
@@ -135,23 +135,23 @@ def test_an_array_without_memory_is_on_the_current_gpu():
     ],
 )
 def test_refused(out, error, message):
-    with pytest.raises(error, match=f"test: {message}"):
-        device_layer.adopt(out, "test")
+    with pytest.raises(error, match=message):
+        adopt.adopt(out)
 
 
 def test_shape_dtype_and_device_must_fit():
     out = Foreign()
-    place = device_layer.place
-    assert place(out, "cuda:1", (3, 4), np.dtype(np.float32), "test").device == 1
+    target = adopt.target
+    assert target(out, "cuda:1", (3, 4), np.dtype(np.float32)).device == 1
     with pytest.raises(ValueError, match="device is 'cuda' but out is on 'cuda:1'"):
-        place(out, "cuda", (3, 4), np.dtype(np.float32), "test")
+        target(out, "cuda", (3, 4), np.dtype(np.float32))
     with pytest.raises(ValueError, match="out must have dtype float64; given float32"):
-        place(out, None, (3, 4), np.dtype(np.float64), "test")
+        target(out, None, (3, 4), np.dtype(np.float64))
 
 
 def test_interface_of_an_array_made_here():
-    memory = device_layer._Memory(4096, 24, None)
-    array = device_layer.DeviceArray(memory, (2, 3), np.dtype(np.float32), 0)
+    memory = adopt._Memory(4096, 24, None)
+    array = DeviceArray(memory, (2, 3), np.dtype(np.float32), 0)
     interface = array.__cuda_array_interface__
     assert interface["typestr"] == "<f4"
     assert interface["data"] == (4096, False)
@@ -162,7 +162,7 @@ def test_interface_of_an_array_made_here():
     for refused in ({"copy": True}, {"dl_device": (dlpack.CPU, 0)}):
         with pytest.raises(BufferError):
             array.__dlpack__(**refused)
-    short = device_layer.DeviceArray(memory, (4, 3), BFLOAT16, 0)
+    short = DeviceArray(memory, (4, 3), BFLOAT16, 0)
     assert not hasattr(short, "__cuda_array_interface__")
     assert dlpack.read(short.__dlpack__(stream=-1)).dtype == BFLOAT16
 
@@ -172,7 +172,7 @@ def test_interface_of_an_array_made_here():
     [np.zeros((3, 2), np.float32).T, np.zeros((2, 4), np.float32), np.broadcast_to(1.0, (2, 3))],
 )
 def test_only_what_can_be_copied_to_is(out):
-    array = device_layer.DeviceArray(None, (2, 3), np.dtype(np.float32), 0)
+    array = DeviceArray(None, (2, 3), np.dtype(np.float32), 0)
     with pytest.raises(ValueError, match="copy_to_host: out must be C-contiguous and writable, wi"):
         array.copy_to_host(out)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.gpu import array as device_layer
-from seedbed.values import fill as door
+from seedbed.gpu import DeviceArray
 from seedbed.values import recipes
-from seedbed.values.fill import fill
+from seedbed.values import window as windows
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Computed, Constant, Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed_kernels import fills_cuda
@@ -34,12 +34,12 @@ GUARD = 5  # elements before and after, which must stay as they are
 
 def expected(source, dtype, first, count):
     window = (slice(first, first + count),)
-    return fill(source, LONG, dtype, stream=STREAM, window=window)
+    return sample(source, LONG, dtype, stream=STREAM, window=window)
 
 
 def arguments(source, dtype):
     values = expected(source, dtype, 0, 0)
-    return recipes.kernel_key(STREAM), recipes.kernel_sampler(source, values.dtype, "test")
+    return recipes.kernel_key(STREAM), recipes.kernel_sampler(source, values.dtype)
 
 
 def run(dtype, count, function):
@@ -109,8 +109,8 @@ WINDOWS = [
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("kind", "dtype"), [("truncated", "bfloat16"), ("uniform", "float64")])
 def test_windows(kind, dtype, window):
-    on_cpu = fill(SOURCES[kind], SHAPE, dtype, stream=STREAM, window=window)
-    on_gpu = fill(SOURCES[kind], SHAPE, dtype, stream=STREAM, window=window, device="cuda")
+    on_cpu = sample(SOURCES[kind], SHAPE, dtype, stream=STREAM, window=window)
+    on_gpu = sample(SOURCES[kind], SHAPE, dtype, stream=STREAM, window=window, device="cuda")
     assert on_gpu.shape == on_cpu.shape
     assert on_gpu.copy_to_host().tobytes() == on_cpu.tobytes()
 
@@ -123,9 +123,9 @@ def test_part_of_a_window(monkeypatch, begin, count, axes, rows):
     monkeypatch.setattr(fills_cuda, "ROWS", rows)
     source, shape = SOURCES["normal"], (9, 8, 50)
     window = (slice(2, 6), slice(3, 6), slice(11, 21))
-    values = fill(source, shape, "float32", stream=STREAM, window=window)
+    values = sample(source, shape, "float32", stream=STREAM, window=window)
     key, sampler = arguments(source, "float32")
-    base, lengths, strides, length = door.runs(shape, window)
+    base, lengths, strides, length = windows.runs(shape, window)
 
     def function(out):
         fills_cuda.fill_window(out, begin, base, lengths, strides, length, key, sampler)
@@ -150,16 +150,16 @@ def test_part_of_a_window(monkeypatch, begin, count, axes, rows):
     ],
 )
 def test_constants(dtype, value):
-    on_gpu = fill(Constant(value), (3, 7), dtype, device="cuda")
-    assert on_gpu.copy_to_host().tobytes() == fill(Constant(value), (3, 7), dtype).tobytes()
+    on_gpu = sample(Constant(value), (3, 7), dtype, device="cuda")
+    assert on_gpu.copy_to_host().tobytes() == sample(Constant(value), (3, 7), dtype).tobytes()
 
 
 def test_values_from_the_host():
     rows = Constant(np.arange(6.0))
     window = (slice(1, 3), slice(2, 5))
     for source in (rows, Computed(lambda window, dtype: np.full((2, 3), window[1].start, dtype))):
-        on_gpu = fill(source, (4, 6), "float32", window=window, device="cuda")
-        on_cpu = fill(source, (4, 6), "float32", window=window)
+        on_gpu = sample(source, (4, 6), "float32", window=window, device="cuda")
+        on_cpu = sample(source, (4, 6), "float32", window=window)
         np.testing.assert_array_equal(on_gpu.copy_to_host(), on_cpu)
 
 
@@ -173,15 +173,15 @@ def test_initializers_take_a_device_and_fill_in_place():
         on_cpu = init((6, 4))
         made = init((6, 4), device="cuda:0")
         assert made.copy_to_host().tobytes() == on_cpu.tobytes()
-        again = device_layer.DeviceArray.empty((6, 4), np.dtype(np.float32), 0)
+        again = DeviceArray.empty((6, 4), np.dtype(np.float32), 0)
         assert init((6, 4), out=again) is again
         assert again.copy_to_host().tobytes() == on_cpu.tobytes()
 
 
 def test_parts_of_a_device_array_are_views():
-    array = fill(Constant(1.0), (4, 3), "float32", device="cuda")
-    fill(Constant(2.0), (2, 3), out=array[1:3])
-    fill(Constant(3.0), (3,), out=array[3:].reshape((3,)))
+    array = sample(Constant(1.0), (4, 3), "float32", device="cuda")
+    sample(Constant(2.0), (2, 3), out=array[1:3])
+    sample(Constant(3.0), (3,), out=array[3:].reshape((3,)))
     rows = array.copy_to_host()
     np.testing.assert_array_equal(rows, np.repeat([[1], [2], [2], [3]], 3, axis=1))
     assert array[4:].shape == (0, 3)
@@ -195,17 +195,17 @@ def test_parts_of_a_device_array_are_views():
 
 
 def test_out_and_device_must_fit():
-    array = fill(Constant(1.0), (4, 3), "float32", device="cuda")
+    array = sample(Constant(1.0), (4, 3), "float32", device="cuda")
     with pytest.raises(ValueError, match=r"out must have shape \(3, 4\); given \(4, 3\)"):
-        fill(Constant(1.0), (3, 4), "float32", out=array)
+        sample(Constant(1.0), (3, 4), "float32", out=array)
     with pytest.raises(ValueError, match="out must have dtype float64; given float32"):
-        fill(Constant(1.0), (4, 3), "float64", out=array)
+        sample(Constant(1.0), (4, 3), "float64", out=array)
     with pytest.raises(ValueError, match="device is 'cpu' but out is on 'cuda:0'"):
-        fill(Constant(1.0), (4, 3), out=array, device="cpu")
+        sample(Constant(1.0), (4, 3), out=array, device="cpu")
     with pytest.raises(ValueError, match="device is 'cuda' but out is a NumPy array"):
-        fill(Constant(1.0), (4, 3), out=np.empty((4, 3)), device="cuda")
+        sample(Constant(1.0), (4, 3), out=np.empty((4, 3)), device="cuda")
     with pytest.raises(ValueError, match="device 'cuda:99' is not there"):
-        fill(Constant(1.0), (4, 3), device="cuda:99")
+        sample(Constant(1.0), (4, 3), device="cuda:99")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

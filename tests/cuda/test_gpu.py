@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from seedbed.values.fill import fill
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian
@@ -34,8 +34,8 @@ def bits(values):
 @pytest.mark.parametrize(("kind", "dtype"), contract.CASES)
 def test_a_million_and_one(kind, dtype):
     source, shape = contract.KINDS[kind](*contract.PARAMETERS[kind]), (1_000_001,)
-    on_gpu = fill(source, shape, dtype, stream=STREAM, device="cuda").copy_to_host()
-    assert bits(on_gpu) == bits(fill(source, shape, dtype, stream=STREAM))
+    on_gpu = sample(source, shape, dtype, stream=STREAM, device="cuda").copy_to_host()
+    assert bits(on_gpu) == bits(sample(source, shape, dtype, stream=STREAM))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
@@ -44,10 +44,10 @@ def test_more_elements_than_32_bits_count(source):
     free, _ = cuda.current_context().get_memory_info()
     if free < 2 * count + 2**28:
         pytest.skip(f"the GPU has {free:,} bytes free, fewer than {2 * count:,}")
-    on_gpu = fill(source, (count,), "bfloat16", stream=STREAM, device="cuda")
+    on_gpu = sample(source, (count,), "bfloat16", stream=STREAM, device="cuda")
     for start, stop in ((0, 1000), (2**31 - 500, 2**31 + 500), (2**32 - 500, count)):
         window = (slice(start, stop),)
-        on_cpu = fill(source, (count,), "bfloat16", stream=STREAM, window=window)
+        on_cpu = sample(source, (count,), "bfloat16", stream=STREAM, window=window)
         assert bits(on_gpu[start:stop].copy_to_host()) == bits(on_cpu)
 
 
@@ -56,37 +56,37 @@ def test_torch(dtype):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch has no GPU")
-    on_cpu = fill(SOURCES[1], SHAPE, dtype, stream=STREAM)
-    array = fill(SOURCES[1], SHAPE, dtype, stream=STREAM, device="cuda")
+    on_cpu = sample(SOURCES[1], SHAPE, dtype, stream=STREAM)
+    array = sample(SOURCES[1], SHAPE, dtype, stream=STREAM, device="cuda")
     taken = torch.from_dlpack(array)
     assert taken.data_ptr() == array.pointer
     assert taken.dtype == getattr(torch, dtype)
     assert bits(taken.cpu().view(torch.uint8).numpy()) == bits(on_cpu)
     out = torch.zeros(SHAPE, dtype=taken.dtype, device="cuda")
-    assert fill(SOURCES[1], SHAPE, stream=STREAM, out=out) is out
+    assert sample(SOURCES[1], SHAPE, stream=STREAM, out=out) is out
     assert torch.equal(out.view(torch.uint8), taken.view(torch.uint8))
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         out = torch.zeros(SHAPE, dtype=taken.dtype, device="cuda")
-        fill(SOURCES[1], SHAPE, stream=STREAM, out=out)
+        sample(SOURCES[1], SHAPE, stream=STREAM, out=out)
         copy = out.clone()
     side.synchronize()
     assert torch.equal(copy.view(torch.uint8), taken.view(torch.uint8))
     with pytest.raises(ValueError, match="C-contiguous"):
-        fill(SOURCES[1], SHAPE, stream=STREAM, out=torch.zeros(SHAPE[::-1], device="cuda").T)
+        sample(SOURCES[1], SHAPE, stream=STREAM, out=torch.zeros(SHAPE[::-1], device="cuda").T)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_cupy(dtype):
     cupy = pytest.importorskip("cupy")
-    on_cpu = fill(SOURCES[0], SHAPE, dtype, stream=STREAM)
-    array = fill(SOURCES[0], SHAPE, dtype, stream=STREAM, device="cuda")
+    on_cpu = sample(SOURCES[0], SHAPE, dtype, stream=STREAM)
+    array = sample(SOURCES[0], SHAPE, dtype, stream=STREAM, device="cuda")
     for taken in (cupy.asarray(array), cupy.from_dlpack(array)):
         assert taken.data.ptr == array.pointer
         assert bits(taken.get()) == bits(on_cpu)
     with cupy.cuda.Stream(non_blocking=True) as side:
         out = cupy.zeros(SHAPE, dtype)
-        fill(SOURCES[0], SHAPE, stream=STREAM, out=out)
+        sample(SOURCES[0], SHAPE, stream=STREAM, out=out)
         copy = out.copy()
         side.synchronize()
     assert bits(copy.get()) == bits(on_cpu)
@@ -97,16 +97,16 @@ def test_jax(dtype):
     jax = pytest.importorskip("jax")
     if jax.default_backend() != "gpu":
         pytest.skip("JAX has no GPU here")
-    array = fill(SOURCES[2], SHAPE, dtype, stream=STREAM, device="cuda")
+    array = sample(SOURCES[2], SHAPE, dtype, stream=STREAM, device="cuda")
     taken = jax.dlpack.from_dlpack(array)
     assert taken.unsafe_buffer_pointer() == array.pointer
-    assert bits(np.asarray(taken)) == bits(fill(SOURCES[2], SHAPE, dtype, stream=STREAM))
+    assert bits(np.asarray(taken)) == bits(sample(SOURCES[2], SHAPE, dtype, stream=STREAM))
 
 
 def test_numba():
     out = cuda.device_array(SHAPE, np.float32)
-    fill(SOURCES[0], SHAPE, stream=STREAM, out=out)
-    assert bits(out.copy_to_host()) == bits(fill(SOURCES[0], SHAPE, stream=STREAM))
+    sample(SOURCES[0], SHAPE, stream=STREAM, out=out)
+    assert bits(out.copy_to_host()) == bits(sample(SOURCES[0], SHAPE, stream=STREAM))
 
 
 def test_windows_of_every_rank():
@@ -119,8 +119,8 @@ def test_windows_of_every_rank():
             for size in shape
         )
         source = SOURCES[random.integers(3)]
-        on_gpu = fill(source, shape, stream=STREAM, window=window, device="cuda")
-        on_cpu = fill(source, shape, stream=STREAM, window=window)
+        on_gpu = sample(source, shape, stream=STREAM, window=window, device="cuda")
+        on_cpu = sample(source, shape, stream=STREAM, window=window)
         assert bits(on_gpu.copy_to_host()) == bits(on_cpu), (source, shape, window)
 
 
@@ -150,5 +150,5 @@ def test_every_square_root():
 def test_golden_hash(kind, dtype):
     source = contract.KINDS[kind](*contract.PARAMETERS[kind])
     stream = Stream(20260101, 1)
-    on_gpu = fill(source, contract.GOLDEN_SHAPE, dtype, stream=stream, device="cuda")
+    on_gpu = sample(source, contract.GOLDEN_SHAPE, dtype, stream=stream, device="cuda")
     assert contract.digest(on_gpu.copy_to_host()) == contract.GOLDEN[f"{kind} {dtype}"]

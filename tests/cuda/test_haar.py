@@ -5,8 +5,8 @@ import pytest
 import scipy.linalg
 
 from seedbed import initializers
-from seedbed.values import fill as door
-from seedbed.values.fill import fill
+from seedbed.values.dtypes import as_dtype
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal
 from seedbed.values.seeds import Stream
 from seedbed_kernels import fills_cpu, haar_cpu, haar_cuda, samplers
@@ -58,7 +58,7 @@ def test_rounding_to_16_bits():
     for bits, dtype in ((np.uint16, "bfloat16"), (np.int16, "float16")):
         found = haar_cuda.rounded(q, np.dtype(bits), np)
         assert found.dtype == bits
-        expected = q.astype(door.as_dtype(dtype))
+        expected = q.astype(as_dtype(dtype))
         np.testing.assert_array_equal(found, expected.view(bits))
 
 
@@ -78,7 +78,6 @@ def test_on_the_gpu(shape, dtype):
 
 @pytest.mark.cuda
 def test_vectors_are_the_cpus():
-    x = fill(Normal(0.0, 1.0), (40, 300), stream=Stream(7), device="cuda")
-    assert (
-        x.copy_to_host().tobytes() == fill(Normal(0.0, 1.0), (40, 300), stream=Stream(7)).tobytes()
-    )
+    normal, shape, stream = Normal(0.0, 1.0), (40, 300), Stream(7)
+    x = sample(normal, shape, stream=stream, device="cuda")
+    assert x.copy_to_host().tobytes() == sample(normal, shape, stream=stream).tobytes()

@@ -1,23 +1,22 @@
 """The fills' tests in Numba's CUDA simulator, which needs no GPU."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from tests import processes
 
 HERE = Path(__file__).parent
 
 
 def test_fills_in_the_simulator():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    result = subprocess.run(
-        [*command, str(HERE / "test_fills.py")],
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
+    result = processes.run(
+        [*command, HERE / "test_fills.py"],
+        {"NUMBA_ENABLE_CUDASIM": "1"},
         cwd=HERE.parents[1],
-        capture_output=True,
-        text=True,
         check=False,
+        timeout=600,
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
     outcome = result.stdout.splitlines()[-1]

@@ -3,16 +3,16 @@
 import contextlib
 import importlib.util
 import re
-import subprocess
-import sys
 import types
 
 import numpy as np
 import pytest
 
-from seedbed import cli, info, initializers
-from seedbed.gpu import array as device_layer
+from seedbed import cli, initializers
+from seedbed.cli import info
+from seedbed.gpu import array, driver
 from seedbed_kernels import cuda_shim
+from tests import processes
 
 INIT = initializers.RandomNormal(seed=7)
 
@@ -73,7 +73,7 @@ def test_package_is_missing(monkeypatch):
 
 
 def test_device_is_missing(monkeypatch):
-    monkeypatch.setattr(device_layer, "cuda", lambda owner: numba_cuda())
+    monkeypatch.setattr(driver, "ready", numba_cuda)
     with pytest.raises(ValueError, match="'cuda:1' is not there; the driver finds 1"):
         INIT((3,), device="cuda:1")
 
@@ -92,10 +92,7 @@ initializers.TruncatedNormal(seed=7)((1000,), "bfloat16")
 initializers.Zeros()((3,))
 print([name for name in sys.modules if name.startswith(("numba.cuda", "seedbed.gpu"))])
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.strip() == "[]"
+    assert processes.output(script).strip() == "[]"
 
 
 def test_command_without_a_gpu(monkeypatch, capsys, tmp_path):
@@ -124,7 +121,8 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
     gpu = types.SimpleNamespace(
         gpus=[contextlib.nullcontext()], stream=int, pinned_array=np.empty, device_array=fail
     )
-    monkeypatch.setattr(device_layer, "cuda", lambda owner: gpu)
+    for module in (driver, array):
+        monkeypatch.setattr(module, "ready", lambda: gpu)
     out = tmp_path / "table.npy"
     arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
     assert cli.main(["table", *arguments]) == code
@@ -135,5 +133,5 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
 
 def test_other_errors_stay_as_they_are():
     gpu = types.SimpleNamespace(gpus=[contextlib.nullcontext()])
-    with pytest.raises(KeyError, match="x"), device_layer.on_device(gpu, 0):
+    with pytest.raises(KeyError, match="x"), driver.on_device(gpu, 0):
         raise KeyError("x")

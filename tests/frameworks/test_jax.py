@@ -1,12 +1,12 @@
 """seedbed.jax: arrays of any sharding, and initializers that take a key."""
 
-import os
-import subprocess
+import contextlib
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from tests import processes
 
 pytest.importorskip("jax")
 
@@ -21,30 +21,25 @@ from seedbed import initializers
 """
 
 
-def start(code, devices=8, **environment):
-    return subprocess.Popen(
+def program(code, devices=8, **environment):
+    """Return a command and its environment."""
+    return (
         [sys.executable, "-W", "error::UserWarning:seedbed", "-c", HEAD + textwrap.dedent(code)],
-        env={
-            **os.environ,
+        {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
             **environment,
         },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 
-def finish(process):
-    stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr[-3000:]
-    return stdout
+def run(command):
+    return processes.run(*command).stdout
 
 
 def test_each_shard_is_its_window_and_replicas_are_made_once():
-    finish(
-        start("""
+    run(
+        program("""
         class Counted(initializers.TruncatedNormal):
             windows = []
             def __call__(self, shape, dtype=None, *, window=None, **others):
@@ -73,8 +68,8 @@ def test_each_shard_is_its_window_and_replicas_are_made_once():
 
 
 def test_dtypes_ranks_names_and_errors():
-    finish(
-        start("""
+    run(
+        program("""
         def refused(error, message, call):
             try:
                 call()
@@ -123,8 +118,8 @@ def test_dtypes_ranks_names_and_errors():
 
 
 def test_arrays_in_the_memory_of_the_host():
-    finish(
-        start("""
+    run(
+        program("""
         init = initializers.RandomNormal(seed=1)
         mesh = jax.make_mesh((8,), ("a",))
         for kind in ("pinned_host", "unpinned_host", "device"):
@@ -137,8 +132,8 @@ def test_arrays_in_the_memory_of_the_host():
 
 
 def test_keys_closed_over_are_traced():
-    finish(
-        start("""
+    run(
+        program("""
         draw = seedbed.jax.initializer("random_normal")
         mesh = jax.make_mesh((8,), ("a",))
         wanted = initializers.RandomNormal(seed=7)((16, 2))
@@ -154,8 +149,8 @@ def test_keys_closed_over_are_traced():
 
 
 def test_a_large_array_lies_where_it_was_made_and_may_be_donated():
-    finish(
-        start("""
+    run(
+        program("""
         made = []
         class Noted(initializers.RandomNormal):
             def __call__(self, *arguments, **others):
@@ -184,8 +179,8 @@ def test_a_large_array_lies_where_it_was_made_and_may_be_donated():
 
 
 def test_a_key_is_a_seed_with_and_without_jit():
-    finish(
-        start("""
+    run(
+        program("""
         draw = seedbed.jax.initializer(initializers.TruncatedNormal(stddev=0.02))
         of_seed = lambda seed: initializers.TruncatedNormal(stddev=0.02, seed=seed)
         for dtype in ("float32", "bfloat16"):
@@ -228,8 +223,8 @@ def test_a_key_is_a_seed_with_and_without_jit():
 
 def test_many_and_large_arrays_under_jit():
     """Callbacks that wait for JAX itself would hang here."""
-    finish(
-        start("""
+    run(
+        program("""
         draw = seedbed.jax.initializer("glorot_uniform")
 
         @jax.jit
@@ -247,8 +242,8 @@ def test_many_and_large_arrays_under_jit():
 
 def test_a_table_is_never_held_twice():
     """Eight devices' pieces of 32 MiB: with one more in flight, 1.13 tables; 1.3 are allowed."""
-    out = finish(
-        start("""
+    out = run(
+        program("""
         import re
         # Not ru_maxrss, which begins with that of the process that started this one.
         status = lambda: open("/proc/self/status").read()
@@ -289,16 +284,19 @@ def test_two_processes_make_one_array(tmp_path):
     except ValueError as error:
         print(error)
     """
-    processes = [start(code.format(port=port, rank=rank), devices=4) for rank in range(2)]
-    for process in processes:
-        assert "init must have a seed" in finish(process)
+    commands = [program(code.format(port=port, rank=rank), devices=4) for rank in range(2)]
+    with contextlib.ExitStack() as stack:
+        for process in [stack.enter_context(processes.started(*each)) for each in commands]:
+            out, err = process.communicate(timeout=300)
+            assert process.returncode == 0, err[-3000:]
+            assert "init must have a seed" in out
 
 
 def test_examples():
     section = (ROOT / "docs/frameworks.md").read_text().split("\n## JAX\n")[1]
-    finish(start(section.split("```python\n")[1].split("```")[0]))
-    finish(
-        start("""
+    run(program(section.split("```python\n")[1].split("```")[0]))
+    run(
+        program("""
         import doctest
         result = doctest.testmod(seedbed.jax)
         assert result.attempted > 0 and result.failed == 0, result
@@ -308,14 +306,14 @@ def test_examples():
 
 def test_without_jax_an_error_says_what_to_install():
     code = "import sys; sys.modules['jax'] = None; import seedbed.jax"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'" in done.stderr
+    done = processes.run(processes.python(code), check=False)
+    assert "seedbed.jax needs JAX: python -m pip install 'seedbed[jax]'" in done.stderr
 
 
 def test_geometric_mean_of_fans_is_that_of_jax():
     """40 000 uniform values: the largest is within 1e-3 of the limit."""
-    finish(
-        start("""
+    run(
+        program("""
         theirs = jax.nn.initializers.variance_scaling(2.0, "fan_geo_avg", "uniform")
         ours = initializers.VarianceScaling(2.0, "fan_geo_avg", "uniform", seed=1)
         limits = [abs(np.asarray(x)).max() for x in
@@ -327,8 +325,8 @@ def test_geometric_mean_of_fans_is_that_of_jax():
 
 def test_the_vocabulary_of_jax():
     """Fans, scale and structure, beside those of ``jax.nn.initializers``."""
-    finish(
-        start(
+    run(
+        program(
             """
         from itertools import product
         theirs = jax.nn.initializers
@@ -359,8 +357,8 @@ def test_the_vocabulary_of_jax():
 
 
 def test_flax_and_equinox():
-    finish(
-        start(
+    run(
+        program(
             """
         import equinox as eqx
         import flax.linen as nn

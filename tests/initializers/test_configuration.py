@@ -78,7 +78,7 @@ def test_get_passes_other_things_on():
     assert type(initializers.get(initializers.HeNormal)) is initializers.HeNormal
     array = np.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(initializers.get(array)((2, 3), "float32"), array)
-    with pytest.raises(ValueError, match=r"shape must be \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"Expected `shape` to be \(2, 3\)"):
         initializers.get(array)((3, 2))
 
 
@@ -221,8 +221,8 @@ BAD = [
     (lambda: I.HeNormal()((2, 3.0)), TypeError, r"HeNormal: shape .* \(2, 3.0\)"),
     (lambda: I.HeNormal()(7), TypeError, "HeNormal: shape .* 7"),
     (lambda: I.HeNormal()((2**40, 2**30)), ValueError, r"HeNormal: shape .* 2\*\*63"),
-    (lambda: I.HeNormal()((2**70, 0)), ValueError, r"HeNormal: shape .* 2\*\*63"),
-    (lambda: I.HeNormal()((10**400, 2)), ValueError, r"HeNormal: shape .* 2\*\*63"),
+    (lambda: I.HeNormal()((2**70, 0)), ValueError, r"HeNormal: shape .* 2\*\*66"),
+    (lambda: I.HeNormal()((10**400, 2)), ValueError, r"HeNormal: shape .* 2\*\*66"),
     (lambda: I.HeNormal()((1,) * 65), ValueError, "HeNormal: shape must have rank 64 or less"),
     (lambda: I.Zeros()((2,), np.zeros(3)), ValueError, "Zeros: unknown dtype"),
     (lambda: I.HeNormal()((2, 3), "int32"), ValueError, "HeNormal: dtype .* int32"),

@@ -7,9 +7,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import seedbed
 from seedbed import initializers
-from seedbed.values import fill as door
+from seedbed.values import host as door
+from seedbed.values.dtypes import as_dtype
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from seedbed.values import fill as door
     ["bool", "int8", "uint64", "float16", "bfloat16", "float64", "complex64", "complex128"],
 )
 def test_constants_in_every_kind_of_dtype(dtype):
-    numpy_dtype = seedbed.dtypes.as_dtype(dtype)
+    numpy_dtype = as_dtype(dtype)
     for init, expected in (
         (initializers.Zeros(), np.zeros((3, 4))),
         (initializers.Ones(), np.ones((3, 4))),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from seedbed.values.fill import fill
+from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal
 from seedbed.values.seeds import Stream
 from seedbed_kernels import blocks_cpu, compact_wy_cpu, haar_cpu
@@ -234,7 +234,7 @@ def test_drawn_q_is_the_product_of_householder_matrices(shape, real):
 )
 def test_drawn_q_over_the_edges_of_chunks_and_tiles(shape):
     rows, columns = shape
-    table = fill(Normal(0.0, 1.0), (columns, rows), np.float32, stream=Stream(7))
+    table = sample(Normal(0.0, 1.0), (columns, rows), np.float32, stream=Stream(7))
     q, signs = np.eye(rows, columns), np.ones(columns)
     for k in reversed(range(columns)):
         v = table[k, k:].astype(np.float64)

@@ -1,18 +1,32 @@
 """One output, several writers: the same bytes for any number of them, in any order."""
 
+import contextlib
+import errno
 import hashlib
 import json
-import multiprocessing
 import os
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.storage.atomic import opened
+from seedbed.errors import StorageError
+from seedbed.storage.atomic import Folder
+from seedbed.storage.locks import locked
+from seedbed.tables.job import Job
+from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
 SHAPE = (10_007, 33)
+
+
+@contextlib.contextmanager
+def opened(path, part, of):
+    """Write a part of a file, as a job does."""
+    with Folder(path.parent) as folder, locked(folder, path.name, part, of) as fd:
+        yield fd
 
 
 def digests(path):
@@ -63,7 +77,7 @@ def test_more_parts_than_pages(tmp_path):
 
 
 def write_part(path, number, of, barrier):
-    barrier.wait()
+    barrier.wait(60)
     tables.write(path, INIT, SHAPE, part=(number, of), chunk_bytes=10_000, checkpoint_seconds=0)
 
 
@@ -71,19 +85,12 @@ def write_part(path, number, of, barrier):
 def test_parts_at_the_same_time(tmp_path, whole, repeat):
     """Processes start and end together: one of them finishes, and only one."""
     INIT((10, 10))
-    context = multiprocessing.get_context("fork")
     of = 5
-    barrier = context.Barrier(of)
+    barrier = processes.FORK.Barrier(of)
     path = tmp_path / "table.safetensors"
-    processes = [
-        context.Process(target=write_part, args=(path, number, of, barrier))
-        for number in range(1, of + 1)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * of
+    calls = [partial(write_part, path, number, of, barrier) for number in range(1, of + 1)]
+    with processes.forked(*calls) as children:
+        assert processes.exit_codes(children) == [0] * of
     assert digests(path) == whole["table.safetensors"]
     assert os.listdir(tmp_path) == [path.name]
 
@@ -104,10 +111,8 @@ def test_finish_tells_what_is_missing(tmp_path, shards):
 
 def test_finish_by_itself(tmp_path, whole, monkeypatch):
     """Where the last part could not finish, say since it was killed then."""
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    monkeypatch.setattr(module, "try_finish", lambda *_, **__: [])
+    monkeypatch.setattr(Job, "_finish", lambda job: [])
     for number in (1, 2):
         tables.write(path, INIT, SHAPE, part=(number, 2))
     assert not path.exists()
@@ -117,10 +122,8 @@ def test_finish_by_itself(tmp_path, whole, monkeypatch):
 
 @pytest.mark.parametrize("where", ["header", "part 1", "part 2", "end", "size"])
 def test_finish_looks_at_the_data(tmp_path, monkeypatch, where):
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    monkeypatch.setattr(module, "try_finish", lambda *_, **__: [])
+    monkeypatch.setattr(Job, "_finish", lambda job: [])
     for number in (1, 2):
         tables.write(path, INIT, SHAPE, part=(number, 2))
     partial = tmp_path / "table.npy.part"
@@ -136,7 +139,7 @@ def test_finish_looks_at_the_data(tmp_path, monkeypatch, where):
     begin, end = ranges[where]
     data[begin:end] = bytes(~byte & 255 for byte in data[begin:end])
     partial.write_bytes(data[:-1] if where == "size" else data)
-    with pytest.raises(OSError, match=r"wrong|header|bytes"):
+    with pytest.raises(OSError, match=r"should be|header|bytes"):
         tables.finish(path)
     assert not path.exists()
 
@@ -153,19 +156,21 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
 
 
 def test_a_file_that_appears_at_the_last_moment_is_not_replaced(tmp_path, monkeypatch):
-    from seedbed.tables import finishing as module
-
     path = tmp_path / "table.npy"
-    publish = module.publish
+    publish = Folder.publish
 
     def late(*arguments, **options):
         path.write_bytes(b"precious")
         publish(*arguments, **options)
 
-    monkeypatch.setattr(module, "publish", late)
-    with pytest.raises(FileExistsError):
-        tables.write(path, INIT, SHAPE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "publish", late)
+        with pytest.raises(StorageError, match="did not when the job began") as caught:
+            tables.write(path, INIT, SHAPE)
+    assert caught.value.errno == errno.EEXIST
     assert path.read_bytes() == b"precious"
+    assert tables.write(path, INIT, SHAPE, force=True, resume=True).values == 0
+    assert np.array_equal(np.load(path), INIT(SHAPE))
 
 
 @pytest.mark.parametrize(
@@ -179,12 +184,12 @@ def test_a_file_that_appears_at_the_last_moment_is_not_replaced(tmp_path, monkey
         {"of": 1},
     ],
 )
-def test_parts_of_another_run_are_refused(tmp_path, changed):
+def test_parts_of_another_job_are_refused(tmp_path, changed):
     path = tmp_path / "table.safetensors"
     tables.write(path, INIT, SHAPE, part=(1, 2))
     seed, of = changed.pop("seed", 5), changed.pop("of", 2)
     before = {item: item.read_bytes() for item in tmp_path.iterdir()}
-    with pytest.raises(tables.OutputError, match=r"of another run|in 2 parts"):
+    with pytest.raises(tables.OutputError, match=r"of another job|in 2 parts"):
         tables.write(
             path,
             initializers.TruncatedNormal(seed=seed),
@@ -206,10 +211,19 @@ def test_a_part_written_again_is_the_same(tmp_path, whole):
     assert digests(path) == whole["table.npy"]
 
 
-def hold(path, part, ready, done):
-    with opened(path, *part):
-        ready.set()
-        done.wait(60)
+@contextlib.contextmanager
+def held_by_another(path, part):
+    """Have a process of its own write that part."""
+    ready = processes.FORK.Event()
+
+    def hold():
+        with opened(path, *part):
+            ready.set()
+            time.sleep(600)
+
+    with processes.forked(hold):
+        assert ready.wait(60)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -226,13 +240,8 @@ def hold(path, part, ready, done):
     ],
 )
 def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
-    context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
     path = tmp_path / "table.npy.part"
-    process = context.Process(target=hold, args=(path, held, ready, done))
-    process.start()
-    assert ready.wait(60)
-    try:
+    with held_by_another(path, held):
         if refused:
             with (
                 pytest.raises(tables.OutputError, match="another process is writing it"),
@@ -242,9 +251,6 @@ def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
         else:
             with opened(path, *wanted):
                 pass
-    finally:
-        done.set()
-        process.join()
     with opened(path, *wanted):  # the lock went with its process
         pass
 
@@ -252,29 +258,20 @@ def test_locks_of_overlapping_parts(tmp_path, held, wanted, refused):
 def test_second_writer_is_refused(tmp_path):
     """In a process of its own, and in this one."""
     path = tmp_path / "table.npy"
-    partial = tmp_path / "table.npy.part"
+    written = tmp_path / "table.npy.part"
     tables.write(path, INIT, SHAPE, part=(1, 2))  # so that there is something to write to
-    context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(partial, (2, 2), ready, done))
-    process.start()
-    assert ready.wait(60)
-    before = partial.read_bytes()
-    with pytest.raises(tables.OutputError, match="another process is writing it"):
-        tables.write(path, INIT, SHAPE, part=(2, 2))
-    assert partial.read_bytes() == before
-    done.set()
-    process.join()
-    with opened(partial, 2, 2), pytest.raises(tables.OutputError, match="is writing it"):
+    before = written.read_bytes()
+    with held_by_another(written, (2, 2)):
+        with pytest.raises(tables.OutputError, match="another process is writing it"):
+            tables.write(path, INIT, SHAPE, part=(2, 2))
+        assert written.read_bytes() == before
+    with opened(written, 2, 2), pytest.raises(tables.OutputError, match="is writing it"):
         tables.write(path, INIT, SHAPE, part=(2, 2))
     tables.write(path, INIT, SHAPE, part=(2, 2))
 
 
 def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monkeypatch):
     """Killed between the two steps of giving the final name, both names are of one file."""
-    from seedbed.storage import atomic
-    from seedbed.tables import finishing
-
     path, partial = tmp_path / "table.npy", tmp_path / "table.npy.part"
 
     def killed(*_, **__):
@@ -282,12 +279,12 @@ def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "publish", killed)
+        patch.setattr(Folder, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             tables.write(path, INIT, SHAPE)
     assert os.path.samefile(path, partial)
     before = path.read_bytes()
-    with atomic.opened(partial, 1, 1) as fd:
+    with opened(partial, 1, 1) as fd:
         os.write(fd, b"something else")
     assert path.read_bytes() == before
     with pytest.raises(tables.OutputError, match="exists"):
@@ -339,23 +336,21 @@ def test_state_is_short_and_readable(tmp_path):
     assert len(text) < 2000
     state = json.loads(text)
     assert state["done"] == state["total"]
-    assert state["run"]["tables"]["weight"]["initializer"]["config"]["seed"] == 5
+    assert state["output"]["tables"]["weight"]["initializer"]["config"]["seed"] == 5
     assert len(os.listdir(tmp_path)) == 2
 
 
 def test_who_comes_too_late_leaves_nothing(tmp_path, monkeypatch):
     """The other run ends between the first look and the lock."""
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    real = module._opened
+    real = Job._locked
 
     def late(*arguments):
-        monkeypatch.setattr(module, "_opened", real)
+        monkeypatch.setattr(Job, "_locked", real)
         tables.write(path, INIT, SHAPE)
         return real(*arguments)
 
-    monkeypatch.setattr(module, "_opened", late)
-    with pytest.raises(tables.OutputError, match="exists"):
+    monkeypatch.setattr(Job, "_locked", late)
+    with pytest.raises(tables.OutputError, match="another job has just finished it"):
         tables.write(path, INIT, SHAPE)
     assert os.listdir(tmp_path) == ["table.npy"]

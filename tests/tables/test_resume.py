@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,7 +14,10 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
+from seedbed.errors import FormatError
+from seedbed.storage.atomic import Folder
 from seedbed.tables import pipeline
+from tests import processes
 
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (20_000, 50)  # 4 MB
@@ -90,10 +92,20 @@ def test_without_resume_it_is_refused_and_kept(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["table.npy"]
 
 
-def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch):
-    for shards in (None, 3):
-        interrupted(tmp_path / ("s" if shards else "t.npy"), monkeypatch, 0, shards=shards)
-        assert os.listdir(tmp_path) == []
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), MemoryError()]
+)
+@pytest.mark.parametrize("shards", [None, 3])
+def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch, shards, error):
+    path = tmp_path / ("shards" if shards else "table.npy")
+    with stopped_after(monkeypatch, 0, error), pytest.raises((OSError, type(error))):
+        write(path, shards=shards)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fault_of_the_program_leaves_what_there_is(tmp_path, monkeypatch):
+    interrupted(tmp_path / "table.npy", monkeypatch, 0)
+    assert sorted(os.listdir(tmp_path)) == ["table.npy.part", "table.npy.part.json"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch):
         ({"rows": (0, 19_999)}, "rows"),
     ],
 )
-def test_another_run_is_refused(tmp_path, monkeypatch, changed, key):
+def test_another_job_is_refused(tmp_path, monkeypatch, changed, key):
     path = tmp_path / "table.safetensors"
     interrupted(path, monkeypatch)
     before = {item: item.read_bytes() for item in tmp_path.iterdir()}
@@ -124,7 +136,7 @@ def test_other_code_is_refused(tmp_path, monkeypatch, name):
     path = tmp_path / "table.npy"
     interrupted(path, monkeypatch)
     monkeypatch.setattr(output, name, 2 if name.isupper() else lambda: "another")
-    with pytest.raises(tables.OutputError, match="another run"):
+    with pytest.raises(tables.OutputError, match="another job"):
         write(path, resume=True)
 
 
@@ -136,9 +148,9 @@ def test_a_bit_flipped_in_the_state(tmp_path, monkeypatch, position):
     data = bytearray(place.read_bytes())
     data[position % len(data)] ^= 1 << position % 8
     place.write_bytes(data)
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path, resume=True)
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path)
     assert not path.exists()
 
@@ -148,7 +160,7 @@ def test_a_truncated_state(tmp_path, monkeypatch, length):
     path, place = tmp_path / "table.npy", tmp_path / "table.npy.part.json"
     interrupted(path, monkeypatch)
     place.write_bytes(place.read_bytes().rstrip()[:length])
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path, resume=True)
     write(path, force=True)
     assert np.array_equal(np.load(path), INIT(SHAPE))
@@ -217,9 +229,11 @@ def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if os.getuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0:
-        yield folder, True
-        subprocess.run(["umount", str(folder)], check=True)
+    if os.getuid() == 0 and processes.run(mount, check=False).returncode == 0:
+        try:
+            yield folder, True
+        finally:
+            processes.run(["umount", folder])
     else:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, before[1]))
@@ -235,12 +249,12 @@ def test_a_disk_that_is_full(small_disk, monkeypatch):
         with pytest.raises(tables.OutputError, match="bytes free"):
             write(path)
         assert os.listdir(folder) == []
-        monkeypatch.setattr("seedbed.tables.writing.check_space", lambda work: None)
+        monkeypatch.setattr("seedbed.tables.job.check_space", lambda work: None)
         with pytest.raises(OSError, match="No space"):
             write(path)
         saved = json.loads((folder / "table.npy.part.json").read_text())["done"]
         assert 2_000_000 < saved < 3 << 20
-        subprocess.run(["mount", "-o", "remount,size=9m", str(folder)], check=True)
+        processes.run(["mount", "-o", "remount,size=9m", folder])
         summary = write(path, resume=True)
         assert summary.nbytes == 4_000_000 - saved
         assert np.array_equal(np.load(path), INIT(SHAPE))
@@ -251,20 +265,18 @@ def test_a_disk_that_is_full(small_disk, monkeypatch):
 
 
 def test_no_room_even_for_the_state(tmp_path, monkeypatch):
-    from seedbed.tables import states
-
     path = tmp_path / "table.npy"
-    write_text = states.write_text
+    write_text = Folder.write_text
     left = [15]
 
-    def failing(place, text):
+    def failing(*arguments):
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_text(place, text)
+        write_text(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(states, "write_text", failing)
+        patch.setattr(Folder, "write_text", failing)
         with pytest.raises(OSError, match="No space"):
             write(path)
     assert write(path, resume=True).values < 1_000_000
@@ -307,13 +319,7 @@ print(kills)
 @pytest.mark.parametrize("shards", [0, 3])
 def test_killed_at_50_random_moments(tmp_path, shards):
     path = tmp_path / ("shards" if shards else "table.npy")
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path), str(shards)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout == "50\n", run.stderr
+    assert processes.output(KILLED, path, shards) == "50\n"
     assert os.listdir(tmp_path) == [path.name]
     tables.write(tmp_path / "other.npy", INIT, (60_000, 50))
     if shards:
@@ -338,19 +344,18 @@ def test_signals_save_and_the_command_continues(tmp_path, number, code):
     arguments = ["table", "--initializer=random_normal", "--shape=5000000x16", "--seed=9"]
     arguments += ["--out=table.npy"]
     command = [sys.executable, "-c", SLOW, *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     place = tmp_path / "table.npy.part.json"
-    while not (place.exists() and json.loads(place.read_text())["done"]):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    with processes.started(command, cwd=tmp_path) as process:
+        while not (place.exists() and json.loads(place.read_text())["done"]):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err.count("\n") == 1
     assert "of table.npy is saved, --resume continues it" in err
     command = [sys.executable, "-m", "seedbed", *arguments, "--resume"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    processes.run(command, cwd=tmp_path)
     assert tables.verify(tmp_path / "table.npy", INIT, sample=200).ok
     (tmp_path / "table.npy").unlink()
 
@@ -364,7 +369,8 @@ def test_no_room_for_the_state_leaves_no_other_file(tmp_path, monkeypatch):
     (tmp_path / "state").write_text("old")
     with monkeypatch.context() as patch:
         patch.setattr(atomic.os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            atomic.write_text(tmp_path / "state", "new")
+        with Folder(tmp_path) as folder, pytest.raises(OSError, match="No space") as caught:
+            folder.write_text("state", "new")
+    assert caught.value.filename == str(tmp_path / "state.new")
     assert os.listdir(tmp_path) == ["state"]
     assert (tmp_path / "state").read_text() == "old"

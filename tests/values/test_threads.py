@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -135,14 +133,12 @@ while True:
 
 
 def test_ctrl_c_ends_a_fill_soon():
-    process = subprocess.Popen(
-        [sys.executable, "-c", LONG_FILL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    with processes.started(processes.python(LONG_FILL)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
     assert "KeyboardInterrupt" in errors
     assert process.returncode != 0
 

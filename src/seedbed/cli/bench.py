@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..values import threads
-from ..values.fill import fill
+from ..values.fill import sample
 from ..values.recipes import Normal, Recipe, TruncatedNormal, Uniform
 from ..values.seeds import Stream
 
-SOURCES: dict[str, Recipe] = {
+RECIPES: dict[str, Recipe] = {
     "uniform": Uniform(-0.05, 0.05),
     "normal": Normal(0.0, 0.05),
     "truncated normal": TruncatedNormal(0.0, 0.05),
@@ -110,12 +110,12 @@ def compare(size: int = 10**8, dtype: str = "float32", repeats: int = 5) -> list
         threads.run_chunks(lambda begin, end: out[begin:end].fill(1.0), size, 1 << 20)
 
     rows = []
-    for kind, source in SOURCES.items():
+    for kind, recipe in RECIPES.items():
         seconds = medians(
             {
                 "fill": plain_fill,
                 "numpy": lambda kind=kind: baseline.fill(kind, out),
-                "seedbed": lambda source=source: fill(source, (size,), stream=Stream(7), out=out),
+                "seedbed": lambda recipe=recipe: sample(recipe, (size,), stream=Stream(7), out=out),
             },
             repeats,
         )

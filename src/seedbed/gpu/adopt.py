@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, ArgumentTypeError
 from . import dlpack
 from .array import DeviceArray
 from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
@@ -12,57 +13,53 @@ from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
 
-def target(
-    out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype, owner: str
-) -> DeviceArray:
-    """Return an array on a GPU to be filled: `out` if it can be, or a new one on `device`.
+def target(out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+    """Return an array on a GPU to be filled: `out`, if it can be.
 
     Raises
     ------
-    ValueError, TypeError
-        If `out` is not such an array, or there is no such GPU (`DeviceError`).
+    ArgumentError, ArgumentTypeError, DeviceError
+        If `out` is not such an array, or there is no such GPU.
     """
-    if out is None:
-        assert device is not None
-        return DeviceArray.empty(shape, dtype, device_number(device, owner), owner=owner)
     if isinstance(out, np.ndarray):
-        raise ValueError(f"{owner}: device is {device!r} but out is a NumPy array")
-    array = out if isinstance(out, DeviceArray) else adopt(out, owner)
+        device_number(device)
+        raise ArgumentError(f"device is {device!r} but out is a NumPy array")
+    array = out if isinstance(out, DeviceArray) else adopt(out)
     if array.shape != shape:
-        raise ValueError(f"{owner}: out must have shape {shape}; given {array.shape}")
+        raise ArgumentError(f"out must have shape {shape}; given {array.shape}")
     if array.dtype != dtype:
-        raise ValueError(f"{owner}: out must have dtype {dtype.name}; given {array.dtype.name}")
-    if device is not None and (device == "cpu" or device_number(device, owner) != array.device):
-        raise ValueError(f"{owner}: device is {device!r} but out is on {array.name!r}")
+        raise ArgumentError(f"out must have dtype {dtype.name}; given {array.dtype.name}")
+    if device is not None and (device == "cpu" or device_number(device) != array.device):
+        raise ArgumentError(f"device is {device!r} but out is on {array.name!r}")
     return array
 
 
-def adopt(out: Any, owner: str) -> DeviceArray:
+def adopt(out: Any) -> DeviceArray:
     """Return another library's array on a GPU, the same memory, as a `DeviceArray`.
 
     It says where its memory is by DLPack, else by `__cuda_array_interface__`, and by the latter on
-    which stream it is worked on. Where it names none, `settle` waits for the work to be done.
+    which CUDA stream it is worked on. Where it names none, `settle` waits for the work to be done.
     """
     interface = getattr(out, "__cuda_array_interface__", None)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
     if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
-        raise TypeError(
-            f"{owner}: out must be a NumPy array, or an array on a GPU with "
-            f"__cuda_array_interface__ or __dlpack__; given {type(out).__name__}"
+        raise ArgumentTypeError(
+            "out must be a NumPy array, or an array on a GPU with __cuda_array_interface__ or "
+            f"__dlpack__; given {type(out).__name__}"
         )
-    gpu = ready(owner)
+    gpu = ready()
     handle = interface.get("stream") if interface else None
     if kind is None:
         assert interface is not None
-        capsule, tensor = None, _described(interface, _where(interface, gpu, owner))
+        capsule, tensor = None, _described(interface, _where(interface, gpu))
     else:
         with on_device(gpu, out.__dlpack_device__()[1]):  # PyTorch exports from no other
             capsule = _capsule(out, LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
         tensor = dlpack.read(capsule)
     if tensor.read_only or (interface and interface["data"][1]):
-        raise ValueError(f"{owner}: out must be writable; given a read-only array")
+        raise ArgumentError("out must be writable; given a read-only array")
     if not _contiguous(tensor):
-        raise ValueError(f"{owner}: out must be C-contiguous; given strides {tensor.strides}")
+        raise ArgumentError(f"out must be C-contiguous; given strides {tensor.strides}")
     number = tensor.device[1]
     with on_device(gpu, number):
         nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
@@ -76,8 +73,8 @@ def adopt(out: Any, owner: str) -> DeviceArray:
 class _Memory:
     """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
 
-    def __init__(self, pointer: int, nbytes: int, owner: Any) -> None:
-        self.owner = owner
+    def __init__(self, pointer: int, nbytes: int, keep_alive: Any) -> None:
+        self.keep_alive = keep_alive
         self.__cuda_array_interface__ = {
             "version": 3,
             "shape": (nbytes,),
@@ -105,7 +102,7 @@ def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
     return dlpack.Tensor(pointer, shape, strides, dtype, (dlpack.CUDA, device), read_only)
 
 
-def _where(interface: dict[str, Any], gpu: Any, owner: str) -> int:
+def _where(interface: dict[str, Any], gpu: Any) -> int:
     """Return the number of the GPU an array is on; of one without memory, of the current one."""
     from seedbed_kernels.cuda_shim import device_of
 
@@ -114,9 +111,8 @@ def _where(interface: dict[str, Any], gpu: Any, owner: str) -> int:
         return gpu.get_current_device().id
     number = device_of(pointer)
     if number is None:
-        raise ValueError(
-            f"{owner}: out must be in the memory of a GPU; given an address unknown to CUDA: "
-            f"{pointer:#x}"
+        raise ArgumentError(
+            f"out must be in the memory of a GPU; given an address unknown to CUDA: {pointer:#x}"
         )
     return number
 

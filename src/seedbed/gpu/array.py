@@ -10,11 +10,15 @@ memory for the whole matrix some four times, and equal the CPU's within rounding
 import importlib
 import importlib.util
 import math
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from ..values.dtypes import quiet
+from ..values.host import HostArray
+from ..values.recipes import Random, kernel_key, kernel_sampler
+from ..values.seeds import Stream
+from ..values.window import Runs
 from . import dlpack
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
 
@@ -53,11 +57,9 @@ class DeviceArray:
         self._data = data
 
     @classmethod
-    def empty(
-        cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0, owner: str = ""
-    ) -> Self:
+    def empty(cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0) -> Self:
         """Return a new array whose values are not set."""
-        with on_device(ready(owner), device) as gpu:
+        with on_device(ready(), device) as gpu:
             data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
         return cls(data, shape, dtype, device, stream)
 
@@ -111,14 +113,21 @@ class DeviceArray:
         data = self._data[start * row : start * row + shape[0] * row] if row else self._data
         return DeviceArray(data, shape, self.dtype, self.device, self.stream)
 
-    def __setitem__(self, where: Any, values: Any) -> None:
-        """Copy values from the host to all of the array: ``array[...] = values``."""
-        if where is not Ellipsis:
-            raise TypeError(f"a DeviceArray is set as a whole, by [...]; given {where!r}")
+    @property
+    def result(self) -> "DeviceArray":
+        """The array itself."""
+        return self
+
+    def host(self) -> np.ndarray:
+        """Return a new array of the host of this shape and dtype, for `copy`."""
+        return np.empty(self.shape, self.dtype)
+
+    @quiet
+    def copy(self, values: np.ndarray) -> None:
+        """Copy values from the host, broadcast to all of the array."""
         if not self.size:
             return
-        host = np.empty(self.shape, self.dtype)
-        host[...] = values
+        host = np.ascontiguousarray(np.broadcast_to(values, self.shape), self.dtype)
         with on_device(numba_cuda(), self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
@@ -174,60 +183,56 @@ class DeviceArray:
         if not self.settled:
             self.synchronize()
 
-    def fill(self, value: Any) -> None:
+    def constant(self, item: Any) -> None:
         """Set all elements to one value."""
         from seedbed_kernels import fills_cuda
 
         if not self.size:
             return
         bits = np.dtype(f"u{min(self.itemsize, 8)}")
-        words = np.array([value], self.dtype).view(bits)
+        words = np.array([item], self.dtype).view(bits)
         with on_device(numba_cuda(), self.device):
             fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
 
-    def fill_random(
-        self,
-        base: int,
-        lengths: Sequence[int],
-        strides: Sequence[int],
-        run: int,
-        key: Any,
-        sampler: Any,
-    ) -> None:
-        """Set the elements to those of a window; `fills_cuda.fill_window` says what is what."""
+    def random(self, recipe: Random, runs: Runs, stream: Stream) -> None:
+        """Set the elements to those of a window of a random table."""
         from seedbed_kernels import fills_cuda
 
         if not self.size:
             return
+        key, sampler = kernel_key(stream), kernel_sampler(recipe, self.dtype)
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat = self._data.view(bits)
         with on_device(numba_cuda(), self.device):
-            fills_cuda.fill_window(flat, 0, base, lengths, strides, run, key, sampler, self.stream)
+            fills_cuda.fill_window(flat, 0, *runs, key, sampler, self.stream)
 
-    def fill_haar(
+    def matrix_at(self, number: int) -> "DeviceArray":
+        """Return the matrix of the last two axes at a number of the axes before, as a view."""
+        size = self.shape[-2:]
+        stack = self.reshape((math.prod(self.shape[:-2]), *size))
+        return stack[number : number + 1].reshape(size)
+
+    def matrix(
         self,
         corner: tuple[int, int],
         size: tuple[int, int],
         shape: tuple[int, int],
-        key: Any,
+        stream: Stream,
         gain: float,
         rows: np.ndarray | None,
-    ) -> bool:
-        """Set the elements to those of a window of a Haar-distributed matrix; False without CuPy.
+    ) -> None:
+        """Set the elements to those of a window of a random orthogonal matrix, as on the host.
 
-        Parameters
-        ----------
-        corner, size, shape : (int, int)
-            First row and column of the window; its rows and columns; those of the whole matrix.
-        key, gain
-            As `haar_cuda.haar` takes them.
-        rows : array of int, optional
-            Rows of the window that are the array's, in the shape of its axes but the last.
+        Without CuPy it is made on the host, and copied.
         """
         if importlib.util.find_spec("cupy") is None:
-            return False
+            host = HostArray(self.host())
+            host.matrix(corner, size, shape, stream, gain, rows)
+            self.copy(host.array)
+            return
         from seedbed_kernels import haar_cuda
 
+        key = kernel_key(stream)
         cupy = importlib.import_module("cupy")
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         with (
@@ -244,7 +249,6 @@ class DeviceArray:
                 haar_cuda.haar(matrix.T, (column, row), (width, height), key, gain, self.stream)
             if rows is not None:
                 array.reshape(self.shape)[...] = matrix[cupy.asarray(rows)]
-        return True
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import DeviceError
+from ..errors import ArgumentError, DeviceError
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
 _FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 
 
-def ready(owner: str) -> Any:
+def ready() -> Any:
     """Return `numba.cuda`, ready for work.
 
     Raises
@@ -21,7 +21,7 @@ def ready(owner: str) -> Any:
     DeviceError
         If the package, the driver, a GPU or the compiler is missing; the message says which.
     """
-    needs = f"{owner}: device 'cuda' needs"
+    needs = "device 'cuda' needs"
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
     from seedbed_kernels.cuda_shim import cuda
@@ -34,17 +34,51 @@ def ready(owner: str) -> Any:
         raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
     if not ready:
         raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+    problem = _misfit(cuda.cudadrv.driver.get_version())
+    if problem is not None:
+        raise DeviceError(f"{needs} {problem}")
     return cuda
 
 
-def device_number(device: str, owner: str) -> int:
+def _misfit(driver: tuple[int, int]) -> str | None:
+    """Return what is needed where compiler, linker and driver are of releases that do not fit.
+
+    A linker takes code of its own and earlier releases. A driver runs what a linker of its own or
+    an earlier major version made; without a linker, it links.
+    """
+    from seedbed_kernels import cuda_release
+
+    compiler, linker = cuda_release.compiler(), cuda_release.linker() or driver
+    if compiler is not None and linker < compiler:
+        return (
+            f"a compiler and a linker that fit: libNVVM is of CUDA {_dotted(compiler)}, "
+            f"the linker in use of CUDA {_dotted(linker)}: {_install(linker)}"
+        )
+    if driver[0] < linker[0]:
+        return (
+            f"a driver for CUDA {linker[0]}; the one installed is for CUDA {_dotted(driver)}: "
+            f"{_install(driver)}, or update the driver"
+        )
+    return None
+
+
+def _dotted(release: tuple[int, int]) -> str:
+    return f"{release[0]}.{release[1]}"
+
+
+def _install(release: tuple[int, int]) -> str:
+    major, minor = release
+    return f"pip install 'seedbed[cuda{major}]' 'cuda-toolkit=={major}.{minor}.*'"
+
+
+def device_number(device: Any) -> int:
     """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
     match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
     if match is None:
-        raise ValueError(f"{owner}: device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
-    number, count = int(match[1] or 0), len(ready(owner).gpus)
+        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+    number, count = int(match[1] or 0), len(ready().gpus)
     if number >= count:
-        raise DeviceError(f"{owner}: device {device!r} is not there; the driver finds {count}")
+        raise DeviceError(f"device {device!r} is not there; the driver finds {count}")
     return number
 
 
@@ -73,7 +107,7 @@ def on_device(gpu: Any, device: int) -> Iterator[Any]:
 def stream_of(gpu: Any, handle: int) -> Any:
     """Return the stream of a handle, as the CUDA array interface and DLPack number them."""
     if handle == LEGACY_STREAM:
-        return gpu.legacy_defaultstream_of()
+        return gpu.legacy_default_stream()
     if handle == PER_THREAD_STREAM:
-        return gpu.per_thread_defaultstream_of()
-    return gpu.externalstream_of(handle)
+        return gpu.per_thread_default_stream()
+    return gpu.external_stream(handle)

@@ -16,17 +16,15 @@ class Staging:
     nbytes : int
         Of each of the two.
     device : str
-    owner : str
-        Whom errors name.
     """
 
-    def __init__(self, nbytes: int, device: str, owner: str) -> None:
-        self._device = driver.device_number(device, owner)
-        with driver.on_device(driver.ready(owner), self._device) as gpu:
+    def __init__(self, nbytes: int, device: str) -> None:
+        self._device = driver.device_number(device)
+        with driver.on_device(driver.ready(), self._device) as gpu:
             stream = gpu.stream()
             self._host = gpu.pinned_array(nbytes, np.uint8)
         shape, dtype = (nbytes,), np.dtype(np.uint8)
-        self._bytes = DeviceArray.empty(shape, dtype, self._device, stream, owner)
+        self._bytes = DeviceArray.empty(shape, dtype, self._device, stream)
 
     def array(self, size: int, dtype: np.dtype) -> DeviceArray:
         """Return the beginning of the buffer as a flat array to be filled."""

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ..errors import ArgumentError, naming
 from ..values import recipes
-from .initializer import RandomInitializer, as_number, finite
+from .arguments import as_number, finite
+from .initializer import RandomInitializer
 
 
 class RandomNormal(RandomInitializer):
@@ -36,6 +38,10 @@ class RandomNormal(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         return recipes.Normal(float(self.mean), float(self.stddev))
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -84,7 +90,8 @@ class TruncatedNormal(RandomInitializer):
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         self.lower, self.upper = as_number(lower), as_number(upper)
-        recipes.check_truncation(self.lower, self.upper, type(self).__name__)
+        with naming(type(self).__name__):
+            recipes.check_truncation(self.lower, self.upper)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
@@ -92,6 +99,10 @@ class TruncatedNormal(RandomInitializer):
         return recipes.TruncatedNormal(
             float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
         )
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
@@ -127,15 +138,19 @@ class RandomUniform(RandomInitializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
         self.minval = finite(self, "minval", minval)
         self.maxval = finite(self, "maxval", maxval)
-        if minval > maxval:
-            raise ValueError(
-                f"RandomUniform: minval must not be above maxval; given {minval!r} and {maxval!r}"
-            )
+        if self.minval > self.maxval:
+            raise ArgumentError(
+                f"minval must not be above maxval; given {minval!r} and {maxval!r}"
+            ).named(type(self).__name__)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         return recipes.Uniform(float(self.minval), float(self.maxval))
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

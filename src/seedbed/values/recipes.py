@@ -1,4 +1,7 @@
-"""What the values of a table are: in words of ours, and as the kernels take it."""
+"""Recipes: what the values of a table are, and the kernels' samplers for the random ones.
+
+Each recipe's `check` refuses a shape or dtype that it does not fit, before any work.
+"""
 
 import functools
 import math
@@ -8,14 +11,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import brief
-from .dtypes import largest_below, largest_not_above, smallest_not_below
+from ..errors import ArgumentError, ArgumentTypeError, brief
+from . import threads
+from .dtypes import (
+    FLOATING,
+    FLOATING_DTYPES,
+    largest,
+    largest_below,
+    largest_not_above,
+    quiet,
+    smallest_not_below,
+)
 from .seeds import Stream
 from .window import Window
 
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
 LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
+CHECKED = 1 << 18  # elements of a constant that are looked at together
 
 
 class Uniform(NamedTuple):
@@ -24,12 +37,20 @@ class Uniform(NamedTuple):
     minval: float
     maxval: float
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse bounds that the dtype does not hold."""
+        kernel_sampler(self, dtype)
+
 
 class Normal(NamedTuple):
     """Normal."""
 
     mean: float
     stddev: float
+
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse parameters that the dtype does not hold."""
+        kernel_sampler(self, dtype)
 
 
 class TruncatedNormal(NamedTuple):
@@ -40,6 +61,10 @@ class TruncatedNormal(NamedTuple):
     lower: float = -TRUNCATION
     upper: float = TRUNCATION
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse bounds between which the dtype has no number."""
+        kernel_sampler(self, dtype)
+
 
 class Haar(NamedTuple):
     """`gain` times orthonormal rows or columns, whichever are fewer, uniformly distributed.
@@ -49,11 +74,21 @@ class Haar(NamedTuple):
 
     gain: float
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse a gain that the dtype does not hold."""
+        _check_floating(dtype)
+        _check_gain(self.gain, dtype)
+
 
 class Delta(NamedTuple):
     """Zeros, but at the centre of the axes before the last two a matrix like that of `Haar`."""
 
     gain: float
+
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse a gain that the dtype does not hold."""
+        _check_floating(dtype)
+        _check_gain(self.gain, dtype)
 
 
 class Constant(NamedTuple):
@@ -61,11 +96,52 @@ class Constant(NamedTuple):
 
     value: Any
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse values that the dtype does not hold, and those that do not broadcast."""
+        values = np.asarray(self.value)
+        _check_fits(values, dtype)
+        inner = shape[max(len(shape) - values.ndim, 0) :]
+        lengths = zip(values.shape, inner, strict=False)
+        if values.ndim > len(shape) or any(n not in (1, size) for n, size in lengths):
+            raise ArgumentError(
+                f"value of shape {values.shape} does not broadcast to shape {brief(shape)}"
+            )
+
+    @quiet
+    def item(self, dtype: np.dtype) -> Any:
+        """Return a single value in a dtype."""
+        return np.asarray(self.value).astype(dtype)[()]
+
+    def chosen(self, shape: tuple[int, ...], window: Window | None, rows: Any) -> np.ndarray:
+        """Return the values in a window, or in rows of it, as far as they differ."""
+        values = np.asarray(self.value)
+        if window is None:
+            return values
+        index: list[Any] = list(window[len(shape) - values.ndim :])
+        if rows is not None and values.ndim == len(shape):
+            index[0] = rows
+        axes = zip(values.shape, index, strict=True)
+        return values[tuple([slice(None) if length == 1 else axis for length, axis in axes])]
+
 
 class Diagonal(NamedTuple):
     """A matrix of zeros, but `gain` on its diagonal."""
 
     gain: float
+
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse a gain that the dtype does not hold."""
+        gain = self.gain
+        if dtype.kind not in "biu":
+            _check_gain(gain, dtype)
+            return
+        limits = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
+        most = 1 if dtype.kind == "b" else limits.max
+        if gain != int(gain) or not limits.min <= gain <= most:
+            raise ArgumentError(
+                f"gain must be an integer in [{limits.min}, {most}] for {dtype.name}; "
+                f"given {brief(gain)}"
+            )
 
 
 class Computed(NamedTuple):
@@ -73,8 +149,54 @@ class Computed(NamedTuple):
 
     compute: Callable[[Window, np.dtype], np.ndarray]
 
+    def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Refuse nothing: the function does."""
 
-Recipe = Uniform | Normal | TruncatedNormal | Haar | Delta | Constant | Diagonal | Computed
+
+Random = Uniform | Normal | TruncatedNormal
+Recipe = Random | Haar | Delta | Constant | Diagonal | Computed
+
+
+def _check_floating(dtype: np.dtype) -> None:
+    if dtype not in FLOATING_DTYPES:
+        raise ArgumentError(f"dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
+
+
+def _check_gain(gain: float, dtype: np.dtype) -> None:
+    most = largest(dtype)
+    if abs(gain) > most:
+        raise ArgumentError(f"gain must be within ±{most:g} for {dtype.name}; given {brief(gain)}")
+
+
+def _check_fits(values: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse constants that a dtype does not hold: of a larger kind, or too large."""
+    if np.can_cast(values.dtype, dtype):
+        return
+    given, kind = (
+        "bifc".index({"u": "i", "V": "f"}.get(each.kind, each.kind))
+        for each in (values.dtype, dtype)
+    )
+    if given > kind:
+        raise ArgumentError(
+            f"value of {values.dtype} does not fit dtype {dtype.name}; given {brief(values[()])}"
+        )
+    whole = dtype.kind in "iu"
+    flat = values.reshape(-1)
+
+    @quiet
+    def check(begin: int, end: int) -> None:
+        part = flat[begin:end]
+        if whole:
+            limits = np.iinfo(dtype)
+            allowed = f"lie in [{limits.min}, {limits.max}]"
+            lost = (part < limits.min) | (part > limits.max)
+        else:
+            allowed = f"be within ±{largest(dtype):g}"
+            lost = np.isfinite(part) & ~np.isfinite(part.astype(dtype))
+        if lost.any():
+            raise ArgumentError(f"value must {allowed} for {dtype.name}; given {part[lost][0]}")
+
+    threads.run_chunks(check, flat.size, CHECKED)
 
 
 @functools.lru_cache(64)
@@ -84,38 +206,40 @@ def kernel_key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
 
 
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
-def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, owner: str) -> Any:
-    """Return the kernels' sampler for a random source: scale, shift and bounds in its precision."""
+@quiet
+def kernel_sampler(recipe: Random, dtype: np.dtype) -> Any:
+    """Return the kernels' sampler for a random recipe: scale, shift and bounds in its precision."""
+    _check_floating(dtype)
     from seedbed_kernels import samplers
 
-    first, second = source[:2]
+    first, second = recipe[:2]
     real = np.float64 if dtype == np.float64 else np.float32
     precision = np.dtype(real)
-    largest = largest_not_above(math.inf, dtype)
+    most = largest(dtype)
     first += 0.0  # not -0.0
-    scale, shift, low, high = second, first, -largest, largest
-    sampler: type = getattr(samplers, type(source).__name__)
+    scale, shift, low, high = second, first, -most, most
+    sampler: type = getattr(samplers, type(recipe).__name__)
     further: tuple[float, ...] = ()
-    if isinstance(source, Uniform):
+    if isinstance(recipe, Uniform):
         scale, shift = second - first, smallest_not_below(first, precision)
         low, high = smallest_not_below(first, dtype), largest_below(second, dtype)
         if scale == 0.0:
             low = high = _nearest(first, dtype)
         elif low > high:
-            raise ValueError(
-                f"{owner}: no {dtype.name} number lies in [minval, maxval) = [{first}, {second})"
+            raise ArgumentError(
+                f"no {dtype.name} number lies in [minval, maxval) = [{first}, {second})"
             )
-    elif isinstance(source, TruncatedNormal):
-        lower, upper = further = source[2:]
-        check_truncation(lower, upper, owner)
+    elif isinstance(recipe, TruncatedNormal):
+        lower, upper = further = recipe[2:]
+        check_truncation(lower, upper)
         below, above = (bound * second if second else 0.0 for bound in further)
-        if first + below > largest or first + above < -largest:
-            raise ValueError(
-                f"{owner}: no {dtype.name} number lies from mean + lower stddev = "
+        if first + below > most or first + above < -most:
+            raise ArgumentError(
+                f"no {dtype.name} number lies from mean + lower stddev = "
                 f"{first + below:g} to mean + upper stddev = {first + above:g}"
             )
-        low = smallest_not_below(max(first + below, -largest), dtype)
-        high = largest_not_above(min(first + above, largest), dtype)
+        low = smallest_not_below(max(first + below, -most), dtype)
+        high = largest_not_above(min(first + above, most), dtype)
         if low > high:  # none between the bounds
             low = high = _nearest(first + (below + above) / 2, dtype)
         if _kept(lower, upper) < LEAST_KEPT:
@@ -123,18 +247,16 @@ def kernel_sampler(source: Uniform | Normal | TruncatedNormal, dtype: np.dtype, 
                 scale, lower, upper = -second, -upper, -lower
             shift = first + lower * scale
             sampler, further = _rare(lower, upper)
-    widest = largest_not_above(math.inf, precision)  # that is computed in
-    if max(abs(first), abs(second)) > largest or max(abs(scale), abs(shift)) > widest:
-        names = ", ".join(source._fields)
-        too = ", and maxval - minval" if isinstance(source, Uniform) else ""
-        raise ValueError(
-            f"{owner}: {names} = {', '.join(map(str, source))}{too} must be within ±{largest:g} "
+    widest = largest(precision)  # that is computed in
+    if max(abs(first), abs(second)) > most or max(abs(scale), abs(shift)) > widest:
+        names = ", ".join(recipe._fields)
+        too = ", and maxval - minval" if isinstance(recipe, Uniform) else ""
+        raise ArgumentError(
+            f"{names} = {', '.join(map(str, recipe))}{too} must be within ±{most:g} "
             f"for {dtype.name}"
         )
-    with np.errstate(over="ignore"):  # a bound that far is as good as infinite
-        return sampler(
-            *map(real, (scale, shift, low + 0.0, high + 0.0, *further))
-        )  # no bound is -0
+    numbers = scale, shift, low + 0.0, high + 0.0, *further  # no bound is -0
+    return sampler(*map(real, numbers))  # a bound beyond the range is as good as infinite
 
 
 def _rare(lower: float, upper: float) -> tuple[type, tuple[float, ...]]:
@@ -153,18 +275,18 @@ def _kept(lower: float, upper: float) -> float:
     return above - below
 
 
-def check_truncation(lower: float, upper: float, owner: str) -> None:
+def check_truncation(lower: float, upper: float) -> None:
     """Check the bounds of a truncated normal, in stddev."""
     given = f"given {brief(lower)} and {brief(upper)}"
     for bound in (lower, upper):
         if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-            raise TypeError(f"{owner}: lower and upper must be numbers; {given}")
+            raise ArgumentTypeError(f"lower and upper must be numbers; {given}")
         if isinstance(bound, int) and abs(bound) > sys.float_info.max:
-            raise ValueError(f"{owner}: lower and upper must be within float64's range; {given}")
+            raise ArgumentError(f"lower and upper must be within float64's range; {given}")
     if not lower < upper:
-        raise ValueError(f"{owner}: lower must be below upper; {given}")
+        raise ArgumentError(f"lower must be below upper; {given}")
     if max(lower, -upper) > FARTHEST:
-        raise ValueError(f"{owner}: lower and upper must not both lie beyond ±2**60; {given}")
+        raise ArgumentError(f"lower and upper must not both lie beyond ±2**60; {given}")
 
 
 def _nearest(value: float, dtype: np.dtype) -> float:

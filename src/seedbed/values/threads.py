@@ -1,19 +1,18 @@
-"""The thread pool: one task over many chunks of a range.
+"""Work on all threads: chunks of a range side by side; items that another thread takes in order.
 
-Kernels release the GIL, so plain Python threads run them side by side. Unlike Numba's own
-``prange`` this survives ``fork``, may be entered from several threads at once, and lets Ctrl-C
-through between chunks.
+Kernels and system calls release the GIL, so plain Python threads run them side by side. Unlike
+Numba's own ``prange`` they survive ``fork``, may be asked by several threads at once, and let
+Ctrl-C through between chunks.
 """
 
-import contextlib
-import os
+import _thread
 import sys
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
 
-_pool: ThreadPoolExecutor | None = None
-_lock = threading.Lock()
+from . import pool
+from .pool import most
 
 
 def count() -> int:
@@ -31,38 +30,6 @@ def count() -> int:
     except ValueError:  # nobody has set a number yet; asking would start Numba's own threads
         return most()
     return get_num_threads()
-
-
-def most() -> int:
-    """Return how many threads Numba may be set to, without importing it."""
-    if "numba" in sys.modules:
-        from numba.core import config
-
-        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
-    asked = os.environ.get("NUMBA_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _executor() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(most(), thread_name_prefix="seedbed")
-        return _pool
-
-
-def _start_afresh() -> None:
-    """Drop the pool in a forked child, which inherits it without its threads."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)
 
 
 def run_chunks(task: Callable[[int, int], object], n: int, grain: int) -> None:
@@ -94,35 +61,125 @@ def run_chunks(task: Callable[[int, int], object], n: int, grain: int) -> None:
     """
     if n <= grain:
         task(0, n)
-        return
+    else:
+        pool.complete(_Chunks(task, n, grain))
 
-    starts = iter(range(0, n, grain))
-    turn = threading.Lock()
-    stopped = threading.Event()
 
-    def work() -> None:
-        while not stopped.is_set():
-            with turn:
-                begin = next(starts, None)
-            if begin is None:
-                return
-            try:
-                task(begin, min(begin + grain, n))
-            except BaseException:
-                stopped.set()
-                raise
+def hand_over(items: Iterable[Any], take: Callable[[Any], object], ahead: int) -> None:
+    """Call ``take(item)`` for each item, in order, while the next ones are being made.
 
-    workers = min(count(), -(-n // grain))
-    helpers = []
-    with contextlib.suppress(RuntimeError):  # Python is ending: the calling thread does it all
-        helpers = [_executor().submit(work) for _ in range(workers - 1)]
-    try:
-        work()  # the calling thread takes its share; Ctrl-C arrives here
-        # Helpers not begun have nothing left to do; waiting for them could deadlock nested runs.
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
-    except BaseException:
-        stopped.set()
-        wait([helper for helper in helpers if not helper.cancel()])
-        raise
+    Parameters
+    ----------
+    items : iterable
+        Makes the items, on the calling thread.
+    take : callable
+        Called on one thread at a time.
+    ahead : int
+        How many items at most are made and not taken when the next one is begun.
+
+    Raises
+    ------
+    BaseException
+        The first that either raised (or KeyboardInterrupt), once neither is at work any more.
+
+    Examples
+    --------
+    >>> taken = []
+    >>> hand_over(range(5), taken.append, ahead=2)
+    >>> taken
+    [0, 1, 2, 3, 4]
+    """
+    pool.complete(_Handover(items, take, ahead))
+
+
+class _Chunks(pool.Job):
+    """Consecutive chunks of a range."""
+
+    def __init__(self, task: Callable[[int, int], object], n: int, grain: int) -> None:
+        super().__init__(room=min(count(), -(-n // grain)) - 1)
+        self.task, self.n, self.grain = task, n, grain
+        self.begin = 0
+        self.invited = False
+
+    def claim(self) -> tuple[int, int] | None:
+        if self.stopped or self.begin >= self.n:
+            return None
+        begin, self.begin = self.begin, min(self.begin + self.grain, self.n)
+        return begin, self.begin
+
+    def do(self, part: tuple[int, int]) -> None:
+        self.task(*part)
+
+    def go(self) -> None:
+        if not self.invited:
+            self.invited = True
+            pool.invite(self, self.room)
+        while True:
+            with self.turn:
+                part = self.claim()
+            if part is None:
+                break
+            self.task(*part)
+        self.settle()
+
+
+class _Handover(pool.Job):
+    """Items on their way from the caller to whoever takes them: a helper, else the caller."""
+
+    def __init__(self, items: Iterable[Any], take: Callable[[Any], object], ahead: int) -> None:
+        super().__init__(room=1)
+        self.items, self.take, self.ahead = iter(items), take, ahead
+        self.waiting: deque[tuple[Any, Any]] = deque()  # items that nobody takes yet
+        self.made: deque[Any] = deque()  # a lock for each that is perhaps not taken yet
+        self.alone = False  # the caller takes one
+
+    def claim(self) -> tuple[Any, Any] | None:
+        return self.waiting.popleft() if self.waiting and not self.alone else None
+
+    def do(self, part: tuple[Any, Any]) -> None:
+        item, taken = part
+        try:
+            if not self.stopped:
+                self.take(item)
+        except BaseException as error:
+            self.fail(error)
+        finally:
+            taken.release()
+
+    def go(self) -> None:
+        if not self.stopped:
+            for item in self.items:
+                self._hand(item)
+                while len(self.made) > self.ahead:
+                    self._wait()
+                if self.stopped:
+                    break
+            while self.made:
+                self._wait()
+        self.settle()
+
+    def _hand(self, item: Any) -> None:
+        taken = _thread.allocate_lock()
+        taken.acquire()
+        self.made.append(taken)
+        with self.turn:
+            self.waiting.append((item, taken))
+            helped = self.helpers
+        if not helped:
+            pool.invite(self, 1)
+
+    def _wait(self) -> None:
+        """Return once the oldest item is taken: by a helper, or by the caller if there is none."""
+        taken = self.made.popleft()
+        while True:
+            part = None
+            with self.turn:
+                if self.waiting and not self.helpers and not self.stopped:
+                    self.alone = True
+                    part = self.waiting.popleft()
+            if part is None:
+                break
+            self.do(part)
+            self.alone = False
+        if not self.stopped:  # who takes it tells, also if it fails
+            taken.acquire()

@@ -3,32 +3,63 @@
 import math
 import operator
 from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import ArgumentError, ArgumentTypeError, brief
 
 Window = tuple[slice, ...]
+"""One slice of step 1 for each axis."""
 
 
-def check_window(window: Window, shape: tuple[int, ...], owner: str) -> Window:
+class Runs(NamedTuple):
+    """A window as runs: elements that follow each other in the C order of the full table.
+
+    Parameters
+    ----------
+    base : int
+        The number of the window's first element.
+    lengths, strides : list of int
+        The axes over the runs: how many there are, and how many elements lie between two.
+    run : int
+        Elements of a run.
+    """
+
+    base: int
+    lengths: list[int]
+    strides: list[int]
+    run: int
+
+
+def check_window(window: Window, shape: tuple[int, ...]) -> Window:
     """Return a window with plain bounds: ``0 <= start <= stop <= size`` on each axis."""
-    given = f"given {window!r} for shape {shape}"
     if not isinstance(window, tuple) or not all(isinstance(part, slice) for part in window):
-        raise TypeError(f"{owner}: window must be a tuple of slices; {given}")
+        raise _refused(ArgumentTypeError, "a tuple of slices", window, shape)
     if len(window) != len(shape):
-        raise ValueError(f"{owner}: window must have one slice for each axis; {given}")
-    bounds = []
-    for part, size in zip(window, shape, strict=True):
-        try:
-            start = 0 if part.start is None else operator.index(part.start)
-            stop = size if part.stop is None else operator.index(part.stop)
-            step = 1 if part.step is None else operator.index(part.step)
-        except TypeError:
-            raise TypeError(f"{owner}: window must have integer bounds; {given}") from None
-        start, stop = start + size * (start < 0), stop + size * (stop < 0)
-        if step != 1:
-            raise ValueError(f"{owner}: window must have slices of step 1; {given}")
-        if not 0 <= start <= stop <= size:
-            raise ValueError(f"{owner}: window must lie inside the shape; {given}")
-        bounds.append(slice(start, stop))
-    return tuple(bounds)
+        raise _refused(ArgumentError, "one slice for each axis", window, shape)
+    axes = zip(window, shape, strict=True)
+    return tuple([_bounds(part, size, window, shape) for part, size in axes])
+
+
+def _bounds(part: slice, size: int, window: Window, shape: tuple[int, ...]) -> slice:
+    try:
+        start = 0 if part.start is None else operator.index(part.start)
+        stop = size if part.stop is None else operator.index(part.stop)
+        step = 1 if part.step is None else operator.index(part.step)
+    except TypeError:
+        raise _refused(ArgumentTypeError, "integer bounds", window, shape) from None
+    if start < 0:
+        start += size
+    if stop < 0:
+        stop += size
+    if step != 1:
+        raise _refused(ArgumentError, "slices of step 1", window, shape)
+    if not 0 <= start <= stop <= size:
+        raise _refused(ArgumentError, "bounds inside the shape", window, shape)
+    return slice(start, stop)
+
+
+def _refused(kind: type[Exception], need: str, window: object, shape: object) -> Exception:
+    return kind(f"window must have {need}; given {brief(window)} for shape {brief(shape)}")
 
 
 def everything(shape: tuple[int, ...]) -> Window:
@@ -36,16 +67,20 @@ def everything(shape: tuple[int, ...]) -> Window:
     return tuple(slice(0, size) for size in shape)
 
 
-def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[int], int]:
-    """Return a window as runs of elements that follow each other in the full table.
+def runs(shape: tuple[int, ...], window: Window | None) -> Runs:
+    """Return a window, or the whole table, as runs.
 
-    That is: the number of its first element, the lengths and strides (in elements) of the axes over
-    the runs, and the length of a run.
+    Examples
+    --------
+    >>> runs((5, 4, 3), (slice(1, 3), slice(2, 4), slice(0, 3)))
+    Runs(base=18, lengths=[2], strides=[12], run=6)
     """
+    if window is None:
+        return Runs(0, [], [], math.prod(shape))
     lengths: list[int] = []
     strides: list[int] = []
     base, run, stride, whole = 0, 1, 1, True
-    for size, part in zip(reversed(shape), reversed(bounds), strict=True):
+    for size, part in zip(reversed(shape), reversed(window), strict=True):
         length = part.stop - part.start
         base += part.start * stride
         if whole:
@@ -57,7 +92,7 @@ def runs(shape: tuple[int, ...], bounds: Window) -> tuple[int, list[int], list[i
             strides.append(stride)
         whole = whole and length == size
         stride *= size
-    return base, lengths[::-1], strides[::-1], run
+    return Runs(base, lengths[::-1], strides[::-1], run)
 
 
 def windows(shape: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
@@ -86,7 +121,7 @@ def windows(shape: tuple[int, ...], begin: int, end: int) -> Iterator[Window]:
         yield from _in_row(first, inner, skip, row)
         first += 1
     if first < last:
-        yield (slice(first, last), *(slice(0, length) for length in inner))
+        yield (slice(first, last), *everything(inner))
     if rest:
         yield from _in_row(last, inner, 0, rest)
 
