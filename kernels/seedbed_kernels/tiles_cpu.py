@@ -65,8 +65,8 @@ def make_store(count: int, step: int, last: Any) -> Any:
     return {1: one, 2: two, 4: four}[count]
 
 
-def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
-    """Return the kernel that `fills_cpu.Filler` calls, and its signature.
+def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[..., None], Any]:
+    """Return the kernel that `fills_cpu.Filler` or `RowFiller` calls, and its signature.
 
     Parameters
     ----------
@@ -74,6 +74,9 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
         Of the sampler.
     dtype : numpy.dtype
         Of what is stored.
+    by_halves : bool
+        Where runs are short, no more of a tile is drawn than the half they touch, or than 16 lanes
+        of it.
     """
     real = precision(dtype)
     stored, computed = numpy_support.from_dtype(dtype), numpy_support.from_dtype(np.dtype(real))
@@ -156,9 +159,9 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             whole = min(left, room) // tile * tile
             return whole, 0, whole
         wanted = min(tile - offset, left)
-        if offset >= half:
+        if by_halves and offset >= half:
             return half, offset - half, wanted
-        return (half if offset + wanted <= half else tile), offset, wanted
+        return half if by_halves and offset + wanted <= half else tile, offset, wanted
 
     @inlined
     def half_at(numbers, index, key):
@@ -231,13 +234,15 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             else:
                 direct = drawn == wanted
                 block = view(out, at, drawn) if direct else section(base, 0, drawn)
-            odd, start = np.uint64(offset >= half), skip % LANES // HALF_LANES * HALF_LANES
-            if drawn != half:
+            odd, lane = ZERO, skip % LANES
+            if not by_halves or drawn != half:
                 draw_tiles(block, first, key, sampler, moved(out, at - skip))
-            elif skip % LANES + wanted <= start + HALF_LANES:
-                draw_quarter(block, first, odd, start, key, sampler)
             else:
-                draw_half(block, first, odd, key, sampler)
+                odd, lanes = np.uint64(offset >= half), lane // HALF_LANES * HALF_LANES
+                if lane + wanted <= lanes + HALF_LANES:
+                    draw_quarter(block, first, odd, lanes, key, sampler)
+                else:
+                    draw_half(block, first, odd, key, sampler)
             begin += wanted
             left -= wanted
             offset += wanted
