@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 and 143: stopped by Ctrl-C and by SIGTERM. All but 0 say why in one line on standard error.
     """
     options = None
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # such as × in ASCII
@@ -47,6 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"interrupted{_saved(options)}", INTERRUPTED)
     except _Terminated:
         return _say(f"terminated{_saved(options)}", TERMINATED)
+
+
+def _open_standard_streams() -> None:
+    """Open what was closed at the start, or a table would get its number and what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115
 
 
 def _say(message: str, code: int) -> int:

@@ -3,10 +3,11 @@
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..locks import renewed_lock
+from ..locks import renewed
 from ..storage.atomic import OutputError, opened, publish
 from . import states
 from .output import MAX_OPEN, File, Output, Part
@@ -14,7 +15,7 @@ from .states import State
 
 SAMPLES = 64  # of a table, looked at before it gets its name
 SAMPLE = 1024  # elements
-_turn = renewed_lock()  # who reads the shards of another thread takes its locks on them
+_turn = renewed(threading.Lock())  # who reads the shards of another thread takes its locks on them
 
 
 def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output | None:

@@ -3,17 +3,18 @@
 import hashlib
 import operator
 import secrets
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief
-from ..locks import renewed_lock
+from ..locks import renewed
 
 SEEDS = 2**64
 DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
 
-_turn = renewed_lock()  # to draw: of all generators, for it is held for an instant
+_turn = renewed(threading.Lock())  # to draw: of all generators, for it is held for an instant
 
 
 class Stream(NamedTuple):
