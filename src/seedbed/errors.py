@@ -16,7 +16,7 @@ class SeedbedError(Exception):
     """Base of all errors that are raised on purpose."""
 
     owner: str | None = None
-    """The class or function that was called, once it is known."""
+    """The class or function that was called, once it is known; empty where the message has it."""
 
     def named(self, owner: str | None) -> Self:
         """Return the error itself, with the name of what was called unless it has one."""
@@ -26,7 +26,7 @@ class SeedbedError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.owner is None else f"{self.owner}: {message}"
+        return f"{self.owner}: {message}" if self.owner else message
 
 
 class ArgumentError(SeedbedError, ValueError):
@@ -39,6 +39,19 @@ class ArgumentTypeError(SeedbedError, TypeError):
 
 class OutputError(SeedbedError, OSError, ValueError):
     """The output cannot be written as asked; nothing has been touched."""
+
+
+class StorageError(SeedbedError, OSError):
+    """The system failed in the middle of work on a file; `filename` and `errno` tell more."""
+
+    def __init__(self, code: int | None, reason: str, path: Any = None) -> None:
+        super().__init__(code, reason)
+        self.filename = None if path is None else str(path)
+
+    def __str__(self) -> str:
+        place = "" if self.filename is None else f"{self.filename}: "
+        owner = "" if self.owner is None else f"{self.owner}: "
+        return f"{owner}{place}{self.strerror}"
 
 
 class FormatError(SeedbedError, ValueError):

@@ -7,14 +7,20 @@ ever, so whatever a module locks is renewed.
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+def renewed_lock() -> threading.Lock:
+    """Return a lock for a module, free again in every forked child."""
+    return renewed(threading.Lock())
+
+
 def renewed(lock: T) -> T:
-    """Return a lock of a module, which is from now on free in every forked child."""
+    """Return a lock that is from now on free in every forked child."""
     if hasattr(os, "register_at_fork"):  # as the modules of Python's own library do
         os.register_at_fork(after_in_child=lock._at_fork_reinit)  # pyright: ignore[reportAttributeAccessIssue]
     return lock

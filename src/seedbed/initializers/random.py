@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import naming
+from ..errors import ArgumentError, naming
 from ..values import recipes
 from .arguments import as_number, finite
 from .initializer import RandomInitializer
@@ -38,6 +38,10 @@ class RandomNormal(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         return recipes.Normal(float(self.mean), float(self.stddev))
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
@@ -96,6 +100,10 @@ class TruncatedNormal(RandomInitializer):
             float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
         )
 
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
         config = {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
@@ -130,15 +138,19 @@ class RandomUniform(RandomInitializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
         self.minval = finite(self, "minval", minval)
         self.maxval = finite(self, "maxval", maxval)
-        if minval > maxval:
-            raise ValueError(
-                f"RandomUniform: minval must not be above maxval; given {minval!r} and {maxval!r}"
-            )
+        if self.minval > self.maxval:
+            raise ArgumentError(
+                f"minval must not be above maxval; given {minval!r} and {maxval!r}"
+            ).named(type(self).__name__)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         return recipes.Uniform(float(self.minval), float(self.maxval))
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
