@@ -86,7 +86,9 @@ def main() -> None:
             taken = compare(contenders(kind, dtype, rows, width))
             rate = rows * width / taken["contiguous"] / 1e9
             ratios = (taken["contiguous"] / taken[name] for name in ("gathered", "keyed"))
-            print(f"| {kind} | {width} | {rate:.2f} | " + " | ".join(f"{r:.2f}" for r in ratios), "|")
+            print(
+                f"| {kind} | {width} | {rate:.2f} | " + " | ".join(f"{r:.2f}" for r in ratios), "|"
+            )
     print(f"\none row of 64: {one_row(dtype) * 1e6:.1f} µs")
 
 

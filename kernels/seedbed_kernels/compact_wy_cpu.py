@@ -27,7 +27,6 @@ from .compiling import INSIDE, kernel
 from .floats import ROUNDED
 from .memory import empty
 
-REVISION = 1  # raise when a function of another file that is called here changes
 CHUNK = 16  # pairs of blocks in a partial sum: as many as fit the L1 cache
 TILE = 16  # slabs in a tile of VᵀV and of Q: a tile's operands fit the L2 cache
 PANELS = 8  # panels of M wanted, of 4 slabs to TILE

@@ -142,10 +142,21 @@ class Filler(_Fills):
         tile, offset = position(base, self._real)
         row_tiles, row_offset = position(row, self._real)
         place = Place(
-            tile, offset, run, math.prod(shape), row_tiles, row_offset, ids, start, step, stride,
+            tile,
+            offset,
+            run,
+            math.prod(shape),
+            row_tiles,
+            row_offset,
+            ids,
+            start,
+            step,
+            stride,
             len(shape),
         )
-        axes = [(size, *position(step, self._real)) for size, step in zip(shape, strides, strict=True)]
+        axes = [
+            (size, *position(step, self._real)) for size, step in zip(shape, strides, strict=True)
+        ]
         numbers = [number % BITS for numbers in (place, *axes) for number in numbers]
         return struct.pack(f"{len(numbers)}Q", *numbers)
 

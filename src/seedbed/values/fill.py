@@ -113,14 +113,15 @@ def _diagonal(recipe: Diagonal, request: Request, target: Any, _: Any) -> None:
     values = target.host()
     gain = Constant(recipe.gain).item(request.dtype)
     HostArray(values).constant(gain.dtype.type(0))
-    rows, columns = request.window or everything(request.shape)
+    down, columns = request.window or everything(request.shape)
     if request.rows is not None:
-        ids = _index(request)
+        ids = np.atleast_1d(_index(request))
+        rows = values if values.ndim > 1 else values[None]
         inside = (ids >= columns.start) & (ids < columns.stop)
-        values[(*np.nonzero(inside), (ids[inside] - columns.start).astype(np.int64))] = gain
-    elif (first := max(rows.start, columns.start)) < (last := min(rows.stop, columns.stop)):
+        rows[(*np.nonzero(inside), (ids[inside] - columns.start).astype(np.int64))] = gain
+    elif (first := max(down.start, columns.start)) < (last := min(down.stop, columns.stop)):
         width = columns.stop - columns.start
-        begin = (first - rows.start) * width + first - columns.start
+        begin = (first - down.start) * width + first - columns.start
         values.reshape(-1)[begin :: width + 1][: last - first] = gain
     target.copy(values)
 

@@ -39,13 +39,13 @@ class HostArray:
         self.outer = outer
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: np.dtype) -> Self:
+    def empty(cls, shape: tuple[int, ...], dtype: np.dtype, outer: int = 0) -> Self:
         """Return a new array; JAX and TensorFlow take over a large one without a copy."""
         if math.prod(shape) * dtype.itemsize < LARGE:
-            return cls(np.empty(shape, dtype))
+            return cls(np.empty(shape, dtype), outer)
         from seedbed_kernels import memory
 
-        return cls(memory.empty(shape, dtype))
+        return cls(memory.empty(shape, dtype), outer)
 
     @property
     def result(self) -> np.ndarray:

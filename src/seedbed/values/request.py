@@ -77,7 +77,7 @@ class Request:
     (125, 64)
     """
 
-    __slots__ = ("_device", "_target", "dtype", "out", "rows", "shape", "size", "window")
+    __slots__ = ("_device", "_outer", "_target", "dtype", "out", "rows", "shape", "size", "window")
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Request:
 
     def _take(self, out: Any, device: str | None, outer: int) -> None:
         """Find where the values go; the first `outer` axes of `out` may have any distance."""
-        self.out = out
+        self.out, self._outer = out, outer
         self._device = self._target = None
         if out is None and device in CPU:
             return
@@ -151,7 +151,7 @@ class Request:
         """The array that takes the values: of the host, or on a GPU. Allocated when first asked."""
         if self._target is None:
             if self._device is None:
-                self._target = HostArray.empty(self.size, self.dtype)
+                self._target = HostArray.empty(self.size, self.dtype, self._outer)
             else:
                 from ..gpu import DeviceArray
 
