@@ -115,7 +115,8 @@ def tensors(path: Path) -> list[Tensor]:
         if not data.startswith(b"{"):
             raise FormatError("its header does not begin with {")
         found = mapping(parse_json(bytes(data), plain=True), "header")
-        metadata = mapping(found.pop("__metadata__", None) or {}, "__metadata__")
+        metadata = found.pop("__metadata__", None)
+        metadata = {} if metadata is None else mapping(metadata, "__metadata__")
         for name, value in metadata.items():
             text(value, f"metadata {text(name, 'name')!r}")
         return list(_tensors(path, found, metadata, 8 + length, size))
