@@ -24,3 +24,11 @@ def test_one_hash_for_all_numbers_of_processes_and_ways_to_lie():
     for name, hashes in found.items():
         assert len(hashes) == 1 + 2 + 3 + 4, name
         assert len(set(hashes)) == 1, name
+
+
+@pytest.mark.parametrize(("package", "members"), [("torchrec", 1 + 2 + 4), ("deepspeed", 2)])
+def test_parameters_of_other_packages_are_cut_as_they_are(package, members):
+    pytest.importorskip(package)
+    command = [sys.executable, "-W", "ignore", "-m", f"tests.torch.{package}_world"]
+    done = processes.run(command, timeout=300)
+    assert done.stdout.splitlines().count("right") == members

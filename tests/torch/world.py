@@ -5,15 +5,11 @@ Prints a line of hashes for each process, and fails if one of them does.
 
 import hashlib
 import os
-import sys
-import tempfile
 import warnings
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
@@ -22,6 +18,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 
 import seedbed.torch as seeded
 from seedbed import initializers
+from tests.torch import groups
 from tests.torch.models import MODELS, Block, build
 
 ROWS, COLUMNS = 37, 22  # no number of processes divides both
@@ -235,14 +232,12 @@ def refused(world: int) -> None:
         seeded.fill_(tensor, initializers.RandomNormal())
 
 
-def process(rank: int, world: int, rendezvous: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+def process(rank: int, world: int) -> None:
     refused(world)
     lines = [f"hashes all {same_tensors(world)} {same_models(world)}", *same_schemes(world)]
     if world == 2:
         same_as_flat_parameters()
     os.write(1, "".join(f"{line}\n" for line in lines).encode())  # in one piece
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
@@ -250,16 +245,4 @@ if __name__ == "__main__":
     for each in MODELS:  # to import and compile once, not in each process
         seeded.init_module_(build(each), seed=7)
     stages()
-    context = torch.multiprocessing.get_context("fork")
-    for world in (1, 2, 3, 4):
-        with tempfile.TemporaryDirectory() as folder:
-            group = [
-                context.Process(target=process, args=(rank, world, f"{folder}/rendezvous"))
-                for rank in range(world)
-            ]
-            for member in group:
-                member.start()
-            for member in group:
-                member.join()
-        if any(member.exitcode for member in group):
-            sys.exit(f"failed with {world} processes")
+    groups.run(process, (1, 2, 3, 4))
