@@ -140,8 +140,8 @@ def test_a_generator_of_keras_may_be_traced():
 
 def test_tensors_are_arguments_like_numbers():
     jax = pytest.importorskip("jax")
-    half, tenth = jax.numpy.asarray(0.5), jax.numpy.asarray(0.125, "bfloat16")
-    for number in (half, tenth, np.float32(0.5), np.array(0.5), keras.Variable(0.5)):
+    half, eighth = jax.numpy.asarray(0.5), jax.numpy.asarray(0.125, "bfloat16")
+    for number in (half, eighth, np.float32(0.5), np.array(0.5), keras.Variable(0.5)):
         value = float(np.asarray(number))
         for module in (sk, plain):
             made = [
