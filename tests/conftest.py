@@ -1,7 +1,12 @@
-"""The environment of all tests, and a line that says where CUDA's ran."""
+"""The environment of all tests, which of them need a framework, and what was not run and why."""
 
+import collections
+import importlib.util
 import os
+import re
 import tempfile
+
+import pytest
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share what is set here
     # A cache of its own for each run: Numba's does not see changes in helper files.
@@ -12,8 +17,50 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "7")
 # Keras reads it once, at its first import in the test process, whichever module that is in.
 os.environ["KERAS_BACKEND"] = "jax"
 
+# A test needs the frameworks that are words of its path or name, its marks, or its parameters.
+FRAMEWORKS = {name: name for name in ("keras", "tensorflow", "jax", "flax", "equinox", "torch")}
+FRAMEWORKS["tf"] = "tensorflow"
+
+
+def pytest_ignore_collect(collection_path):
+    """Look for doctests in the package only: modules beside the tests import frameworks."""
+    if collection_path.suffix == ".py" and not collection_path.name.startswith("test_"):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items):
+    """Mark each test with the frameworks it needs; skip it where one is not installed."""
+    for item in items:
+        words = set(re.split(r"[^a-z]+", item.nodeid.split("[")[0]))
+        words |= {mark.name for mark in item.iter_markers()}
+        if hasattr(item, "callspec"):
+            words |= {value for value in item.callspec.params.values() if isinstance(value, str)}
+        for package in {FRAMEWORKS[word] for word in words & FRAMEWORKS.keys()}:
+            item.add_marker(package)
+            item.add_marker("frameworks")
+            if importlib.util.find_spec(package) is None:
+                item.add_marker(pytest.mark.skip(reason=f"needs {package}"))
+
+
+def not_run(reports):
+    """Return a line for each reason why tests were skipped."""
+    counts = collections.defaultdict(collections.Counter)
+    for report in reports:
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        reason = re.sub(r"could not import '(\w+)'.*", r"needs \1", reason, flags=re.S)
+        collected = isinstance(report, pytest.CollectReport)
+        counts[reason]["file" if collected else "test"] += 1
+    for reason, kinds in sorted(counts.items()):
+        parts = (f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(kinds.items()))
+        yield f"{' and '.join(parts)}: {reason}"
+
 
 def pytest_terminal_summary(terminalreporter):
+    for line in not_run(terminalreporter.getreports("skipped")):
+        terminalreporter.write_line(f"Not run: {line}")
+
     from .cuda.conftest import SIMULATED, gpu
 
     ran = {

@@ -13,7 +13,6 @@ from numba import types
 
 from .compiling import cpu_has, intrinsic, kernel
 
-REVISION = 1  # raise when `_accumulate` changes: Numba's cache does not see the intrinsics
 SIDE = 16
 BLOCK = SIDE * SIDE
 WIDE_ROWS = 16  # rows of a float32 block summed at a time where 512-bit registers hold them

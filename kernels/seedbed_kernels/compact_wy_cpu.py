@@ -17,15 +17,16 @@ float64 is not contracted: the bits are the same for any number of threads, on a
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numba.extending import overload
 
 from .blocks_cpu import BLOCK, SIDE, add_product, add_transposed
-from .compiling import kernel
+from .compiling import INSIDE, kernel
+from .floats import ROUNDED
 from .memory import empty
-from .tiles_cpu import rounded
 
-REVISION = 1  # raise when a function of another file that is called here changes
 CHUNK = 16  # pairs of blocks in a partial sum: as many as fit the L1 cache
 TILE = 16  # slabs in a tile of VᵀV and of Q: a tile's operands fit the L2 cache
 PANELS = 8  # panels of M wanted, of 4 slabs to TILE
@@ -260,6 +261,16 @@ def product(out, steps, corner, size, v, s, signs, gain, begin, end):
                 at = ((t - t0) * TILE + j - j0) * BLOCK
                 block = sums[at : at + BLOCK].reshape((SIDE, SIDE))
                 store(out, steps, corner, size, block, t, j, signs, gain)
+
+
+def rounded(value, out) -> Any:
+    """Return a value as the elements of `out` hold it."""
+
+
+@overload(rounded, jit_options=INSIDE)
+def _rounded(value, out):
+    own = ROUNDED[str(out.dtype)]
+    return lambda value, out: own(value)
 
 
 @kernel

@@ -1,24 +1,55 @@
 """The ways code is compiled here, said once.
 
-Numba's cache sees a change in the file of a kernel but not in the files of the scalars that it
-calls: whoever changes a scalar raises `REVISION` in every kernel file that uses it. The fills,
-which most processes need and nothing else, are kept by `machine_code` instead.
+Numba compiles the kernels as it does by default, whatever it is set to do with the user's own
+functions: they are not meant to be debugged, and none of them runs as plain Python. What it makes
+is kept by `machine_code` and, for kernels that take arrays, by `KernelCache`.
 """
 
 import contextlib
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import numba.extending
+from llvmlite import binding
+from numba.core import caching, config, serialize
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 
-from . import forking  # noqa: F401  from now on forks wait for Numba's compiler
-
-njit: Any = numba.njit  # whose hints do not know all options
+from . import (
+    arithmetic,
+    disk_cache,
+    forking,  # noqa: F401  from now on forks wait for Numba's compiler
+    machine_code,
+)
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+settings: Any = config
+DEFAULTS = {
+    "DISABLE_JIT": 0,
+    "BOUNDSCHECK": 0,
+    "DEBUGINFO_DEFAULT": 0,
+    "EXTEND_VARIABLE_LIFETIMES": 0,
+    "OPT": type(settings.OPT)(3),
+    "LOOP_VECTORIZE": 1,
+    "SLP_VECTORIZE": 0,
+    "LLVM_REFPRUNE_PASS": 1,
+    "LLVM_REFPRUNE_FLAGS": "all",
+}
+
+
+def njit(**options: Any) -> Any:
+    """Return a decorator that compiles a function, also where Numba is told not to."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        with _set(DISABLE_JIT=0):
+            return numba.njit(**options)(function)
+
+    return compiled
 
 
 def scalar(function: Callable[..., Any]) -> Any:
@@ -26,25 +57,125 @@ def scalar(function: Callable[..., Any]) -> Any:
     return njit(forceinline=True, no_cfunc_wrapper=True)(function)
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """Compile a part of a kernel, inlined where it is called; Python cannot call it."""
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function of a kernel, inlined where it is called; Python cannot call it."""
     return njit(forceinline=True, **INSIDE)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a CPU kernel: runs without the GIL and is kept in Numba's cache where it can be."""
-    try:
-        made: Any = njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder for the cache can be written
-        return njit(nogil=True)(function)
-    save = made._cache.save_overload
+    """Compile a CPU kernel: runs without the GIL and is kept on the disk where it can be."""
+    made = njit(nogil=True)(function)
+    compile_now, cache = made.compile, KernelCache(function)
 
-    def save_if_there_is_room(*arguments: Any) -> None:
-        with contextlib.suppress(OSError):
-            save(*arguments)
+    def compiled(signature: Any) -> Any:
+        with by_default(), cache.waiting:
+            return compile_now(signature)
 
-    made._cache.save_overload = save_if_there_is_room
+    made.compile, made._cache = compiled, cache
     return made
+
+
+class KernelCache(caching.NullCache):
+    """What Numba looks into before it compiles a kernel: files that are trusted, or nothing.
+
+    Numba's own cache reads any file, and does not see changes in the files of what a kernel calls.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if function.__closure__:
+            raise TypeError(f"{function.__qualname__}: a kernel must not depend on a closure")
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self.waiting = contextlib.ExitStack()  # other processes are, if this one compiles
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a compiled kernel, or None if it is to be compiled."""
+        file = self._file(sig)
+        if file is None:
+            return None
+        data = disk_cache.read(file)
+        if data is None:
+            self.waiting.enter_context(disk_cache.alone(file))
+            data = disk_cache.read(file)
+        if data is None:
+            return None
+        target_context.refresh()
+        return CompileResult._rebuild(target_context, *pickle.loads(data))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled kernel."""
+        machine_code.keep(self._file(sig), serialize.dumps(data._reduce()))
+
+    def _file(self, sig: Any) -> str | None:
+        target = cpu_target.target_context.codegen().magic_tuple()
+        return machine_code.file_name(self.name, "nbc", str(sig), target)
+
+
+@contextlib.contextmanager
+def by_default() -> Iterator[None]:
+    """Have Numba compile as it does by default, and nothing else meanwhile."""
+    with global_compiler_lock:
+        cpu_target.target_context.codegen()  # made once, for the user's functions too
+        settings.reload_config()  # now, and not while it compiles
+        with _set(**DEFAULTS):
+            yield
+
+
+@contextlib.contextmanager
+def _set(**values: Any) -> Iterator[None]:
+    before = {name: getattr(settings, name) for name in values}
+    vars(settings).update(values)
+    try:
+        yield
+    finally:
+        vars(settings).update(before)
+
+
+def object_code(name: str, function: Callable[..., None], signature: Any) -> bytes:
+    """Return the object code of a kernel, which exports one symbol, its name."""
+    with by_default():
+        made = numba.cfunc(signature, error_model="numpy")(function)
+    module = binding.parse_assembly(made.inspect_llvm())
+    for definition in module.functions:
+        if not definition.is_declaration and definition.name != made.native_name:
+            definition.linkage = binding.Linkage.internal
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = binding.Linkage.internal
+    _add_entry(module, name, module.get_function(made.native_name))
+    context: Any = cpu_target.target_context
+    triple, cpu, features = context.codegen().magic_tuple()
+    machine = binding.Target.from_triple(triple).create_target_machine(
+        cpu=cpu,
+        features=features,
+        opt=3,
+        reloc="static" if triple.startswith(("x86", "i686")) else "default",  # as Numba does
+        codemodel="jitdefault",
+        jit=True,
+    )
+    # Numba's wrapper raises what a kernel may raise: nothing, as LLVM finds out and removes it.
+    options = binding.create_pipeline_tuning_options(speed_level=1)
+    passes = binding.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+    needed = [f.name for f in module.functions if f.is_declaration]
+    needed = [other for other in needed if not other.startswith("llvm.")]
+    if needed:
+        raise RuntimeError(f"kernel {name} needs {', '.join(needed)} as it runs")
+    binding.initialize_native_asmparser()
+    return machine.emit_object(module)
+
+
+def _add_entry(module: Any, name: str, body: Any) -> None:
+    """Add a function to a module that runs its kernel in usual arithmetic."""
+    kinds = [str(argument.type) for argument in body.arguments]
+    text = arithmetic.entry(module.triple, name, body.name, kinds)
+    if text is None:
+        body.name = name
+        return
+    layout = f'target datalayout = "{module.data_layout}"\ntarget triple = "{module.triple}"\n'
+    module.link_in(binding.parse_assembly(layout + text))
+    body = module.get_function(body.name)
+    body.linkage = binding.Linkage.internal
+    body.add_function_attribute("noinline")
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
@@ -70,9 +201,10 @@ def align_stack(typingctx: Any) -> Any:
 
 
 def cpu_has(context: Any, feature: str, *names: str) -> bool:
-    """Return whether the CPU compiled for has a feature: as LLVM tells it, or as its name says."""
+    """Return whether the CPU compiled for has a feature: as LLVM is told, or as its name says."""
     _, name, features = context.codegen().magic_tuple()
-    return f"+{feature}" in features.split(",") or name in names
+    told = features.split(",")
+    return f"+{feature}" in told or (name in names and f"-{feature}" not in told)
 
 
 def on_cuda(builder: Any) -> bool:

@@ -10,7 +10,11 @@ from typing import Any
 
 from numba import cuda as numba_cuda
 
+from . import cuda_release
+
 cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
+if hasattr(cuda.cudadrv.driver, "Linker"):  # not the simulator
+    cuda_release.fit(cuda.cudadrv.driver)
 
 
 def device_of(pointer: int) -> int | None:

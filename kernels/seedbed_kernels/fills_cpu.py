@@ -1,9 +1,11 @@
-"""Fills on the CPU: any part of a window of a table, for one sampler and one dtype at a time.
+"""Fills on the CPU: parts of a table, or rows of keys, for a sampler and a dtype at a time.
 
-What is drawn, and how, stands in `tiles_cpu`; its kernels are loaded here without importing Numba.
+What is drawn, and how, stands in `tiles_cpu` and `keyed_cpu`; their kernels are loaded here without
+importing Numba.
 """
 
 import ctypes
+import math
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, cast
@@ -11,16 +13,45 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 
 from . import forking, machine_code
+from .layout import KeyedPlace, Place, position, precision
 
 INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
 PACKED = ctypes.c_char_p  # bytes go as a pointer to them
 ARGUMENTS = (POINTER, INTEGER, INTEGER, PACKED, PACKED, PACKED)
+BITS = 2**64
 
-_kernels: dict[tuple[type, np.dtype], Callable[..., None]] = {}
+_kernels: dict[tuple[str, type, np.dtype], Callable[..., None]] = {}
 
 
-class Filler:
-    """Fills windows by one sampler, in one dtype.
+class _Fills:
+    """What both classes below do."""
+
+    family: str
+
+    def __init__(self, sampler: Any, dtype: np.dtype) -> None:
+        self._kernel = _kernel(self.family, type(sampler), dtype)
+        self._real = precision(dtype)
+        self._sampler = struct.pack(f"{len(sampler)}{np.dtype(self._real).char}", *sampler)
+
+    def __call__(self, out: np.ndarray, begin: int, end: int, place: bytes, key: bytes) -> None:
+        """Fill the elements of a place from number `begin` to before `end`, in its own C order.
+
+        Parameters
+        ----------
+        out : array, written
+            Of the whole place. C-contiguous, or rows of such for a place with a stride.
+        begin, end : int
+            ``0 <= begin < end``, and no more than the place has, which is not checked.
+        place : bytes
+            Which elements these are: from one of the methods below.
+        key : bytes
+            From `packed_key`.
+        """
+        self._kernel(_address(out), begin, end, place, key, self._sampler)
+
+
+class Filler(_Fills):
+    """Fills elements of tables by one sampler, in one dtype.
 
     Parameters
     ----------
@@ -32,42 +63,27 @@ class Filler:
     Examples
     --------
     >>> from seedbed_kernels.samplers import Uniform
+    >>> fill, key = Filler(Uniform(1.0, 0.0, 0.0, 1.0), np.dtype(np.float32)), packed_key((7, 0, 0))
     >>> out = np.empty(3, np.float32)
-    >>> fill = Filler(Uniform(1.0, 0.0, 0.0, 1.0), out.dtype)
-    >>> fill(out, 0, 3, fill.WHOLE, packed_key((7, 0, 0)))
+    >>> fill(out, 0, 3, fill.WHOLE, key)
     >>> out
     array([0.9545971 , 0.40696037, 0.00607508], dtype=float32)
+
+    Rows 5 and 0 of a table of three columns:
+
+    >>> rows = np.empty((2, 3), np.float32)
+    >>> ids = np.array([5, 0], np.uint64)
+    >>> fill(rows, 0, 6, fill.rows(ids, 3, 3), key)
+    >>> bool((rows[1] == out).all())
+    True
     """
 
-    WHOLE = struct.pack("3q", 0, 2**63 - 1, 0)  # the window that is the table: a run without end
+    family = "fill"
+    # The window that is the table: a run without end.
+    WHOLE = struct.pack(f"{len(Place._fields)}q", 0, 0, 2**63 - 1, 1, *[0] * 7)
 
-    def __init__(self, sampler: Any, dtype: np.dtype) -> None:
-        self._kernel = _kernel(type(sampler), dtype)
-        self._itemsize = dtype.itemsize
-        real = "d" if dtype == np.float64 else "f"
-        self._sampler = struct.pack(f"{len(sampler)}{real}", *sampler)
-
-    def __call__(self, out: np.ndarray, begin: int, end: int, window: bytes, key: bytes) -> None:
-        """Fill the elements of a window from number `begin` to before `end`, in its own C order.
-
-        Parameters
-        ----------
-        out : C-contiguous array, written
-            Of the whole window.
-        begin, end : int
-            ``0 <= begin < end <= out.size``, which is not checked.
-        window : bytes
-            From `window`; `WHOLE` if the window is the table.
-        key : bytes
-            From `packed_key`.
-        """
-        memory = ctypes.c_char.from_buffer(cast(Any, out))  # quicker than out.ctypes
-        start = ctypes.addressof(memory) + begin * self._itemsize
-        self._kernel(start, end - begin, begin, window, key, self._sampler)
-
-    @staticmethod
-    def window(base: int, shape: Sequence[int], strides: Sequence[int], run: int) -> bytes:
-        """Return a window as kernels take it.
+    def window(self, base: int, shape: Sequence[int], strides: Sequence[int], run: int) -> bytes:
+        """Return the place of a window.
 
         Parameters
         ----------
@@ -78,27 +94,134 @@ class Filler:
         run : int
             Elements that follow each other in the full table: the window's inner axes.
         """
-        return struct.pack(f"{3 + 2 * len(shape)}q", base, run, len(shape), *shape, *strides)
+        return self._place(base, shape, strides, run, 0, 0, 0, 1, 0)
+
+    def rows(
+        self,
+        ids: np.ndarray | range,
+        row: int,
+        stride: int,
+        base: int = 0,
+        shape: Sequence[int] = (),
+        strides: Sequence[int] = (),
+        run: int | None = None,
+    ) -> bytes:
+        """Return the place of rows of a table, or of a window in each of them.
+
+        Parameters
+        ----------
+        ids : range, or contiguous array of uint64 or int64
+            Numbers of the rows, not negative. Whoever calls keeps the array as long as the place.
+        row : int
+            Elements of a row of the full table.
+        stride : int
+            Elements of the output from one of its rows to the next.
+        base : int
+            Number, in a row, of the window's first element.
+        shape, strides, run
+            Of the window in a row, as `window` takes them; by default the whole row.
+        """
+        if isinstance(ids, range):
+            numbers = 0, ids.start, ids.step
+        else:
+            numbers = _address(ids), 0, 0
+        return self._place(base, shape, strides, row if run is None else run, row, *numbers, stride)
+
+    def _place(
+        self,
+        base: int,
+        shape: Sequence[int],
+        strides: Sequence[int],
+        run: int,
+        row: int,
+        ids: int,
+        start: int,
+        step: int,
+        stride: int,
+    ) -> bytes:
+        tile, offset = position(base, self._real)
+        row_tiles, row_offset = position(row, self._real)
+        place = Place(
+            tile,
+            offset,
+            run,
+            math.prod(shape),
+            row_tiles,
+            row_offset,
+            ids,
+            start,
+            step,
+            stride,
+            len(shape),
+        )
+        axes = [
+            (size, *position(step, self._real)) for size, step in zip(shape, strides, strict=True)
+        ]
+        numbers = [number % BITS for numbers in (place, *axes) for number in numbers]
+        return struct.pack(f"{len(numbers)}Q", *numbers)
+
+
+class KeyedFiller(_Fills):
+    """Fills rows of keys by one sampler, in one dtype.
+
+    Parameters
+    ----------
+    sampler, dtype
+        As `Filler` takes them.
+
+    Examples
+    --------
+    >>> from seedbed_kernels.samplers import Uniform
+    >>> fill = KeyedFiller(Uniform(1.0, 0.0, 0.0, 1.0), np.dtype(np.float32))
+    >>> out, keys = np.empty((2, 6), np.float32), np.array([2**64 - 1, 3], np.uint64)
+    >>> fill(out, 0, 12, fill.rows(keys, 0, 6, 6), packed_key((7, 0, 0)))
+    """
+
+    family = "keyed"
+
+    def rows(self, keys: np.ndarray, column: int, width: int, stride: int) -> bytes:
+        """Return the place of rows of keys.
+
+        Parameters
+        ----------
+        keys : contiguous array of uint64 or int64
+            Whoever calls keeps it as long as the place.
+        column, width : int
+            First column, and how many; the last is below 2**33, in float64 below 2**32.
+        stride : int
+            Elements of the output from one of its rows to the next.
+        """
+        return struct.pack("4q", *KeyedPlace(_address(keys), column, width, stride))
 
 
 def packed_key(key: tuple[SupportsIndex, SupportsIndex, SupportsIndex]) -> bytes:
-    """Return a key as kernels take it: the low and high word of the seed, and the stream."""
+    """Return a key as kernels take it: low and high word of the seed, and the stream (or 0)."""
     return struct.pack("3Q", *key)
 
 
-def _kernel(kind: type, dtype: np.dtype) -> Callable[..., None]:
-    found = _kernels.get((kind, dtype))
+def _address(array: np.ndarray) -> int:
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(cast(Any, array)))  # quickest
+    except (TypeError, ValueError, BufferError):  # not contiguous, or not to be written
+        return array.ctypes.data
+
+
+def _kernel(family: str, kind: type, dtype: np.dtype) -> Callable[..., None]:
+    found = _kernels.get((family, kind, dtype))
     if found is not None:
         return found
     with forking.loading:  # threads that fill together: one compiles
-        if (kind, dtype) not in _kernels:
-            _kernels[kind, dtype] = machine_code.load(
-                f"fill_{kind.__name__}_{dtype.name}", lambda: _defined(kind, dtype), ARGUMENTS
+        if (family, kind, dtype) not in _kernels:
+            _kernels[family, kind, dtype] = machine_code.load(
+                f"{family}_{kind.__name__}_{dtype.name}",
+                lambda: _defined(family, kind, dtype),
+                ARGUMENTS,
             )
-    return _kernels[kind, dtype]
+    return _kernels[family, kind, dtype]
 
 
-def _defined(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
-    from . import tiles_cpu
+def _defined(family: str, kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
+    from . import keyed_cpu, tiles_cpu
 
-    return tiles_cpu.window_kernel(kind, dtype)
+    make = {"fill": tiles_cpu.make_kernel, "keyed": keyed_cpu.make_kernel}[family]
+    return make(kind, dtype)

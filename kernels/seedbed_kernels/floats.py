@@ -204,3 +204,18 @@ def float16_bits(value):
     # Subnormal: adding 1/2 lets the float adder round at 2**-24, the spacing of such float16.
     subnormal = np.int32(float32_bits(bits_float32(magnitude) + HALF_F32) - HALF_BITS_F32)
     return np.int16((normal if magnitude >= SMALLEST_NORMAL_FLOAT16 else subnormal) | sign)
+
+
+@scalar
+def unrounded(value):
+    """Return a value as it is."""
+    return value
+
+
+ROUNDED = {
+    "float32": unrounded,
+    "float64": unrounded,
+    "uint16": bfloat16_bits,
+    "int16": float16_bits,
+}
+"""From the precision computed in to what an array of a kernel holds, by the name of its dtype."""

@@ -21,9 +21,7 @@ from .floats import (
     fma,
     half_turn_float32_closed_closed,
     half_turn_float64_closed_closed,
-    unit_float32_closed_open,
     unit_float32_open_closed,
-    unit_float64_closed_open,
     unit_float64_open_closed,
 )
 
@@ -204,49 +202,3 @@ def box_muller_float64(radius_high, radius_low, angle_high, angle_low):
     sign = np.int64(angle_high << np.uint64(32)) & SIGN_F64
     cosine = float64_bits(cos_pi_float64(y)) ^ sign
     return radius * bits_float64(cosine), radius * (t * sin_ratio_float64(y))
-
-
-@scalar
-def uniforms_float32(w0, w1, w2, w3):
-    """Return the four values of a lane, uniform on [0, 1)."""
-    return (
-        unit_float32_closed_open(w0),
-        unit_float32_closed_open(w1),
-        unit_float32_closed_open(w2),
-        unit_float32_closed_open(w3),
-    )
-
-
-@scalar
-def uniforms_float64(w0, w1, w2, w3):
-    """Return the two values of a lane, uniform on [0, 1)."""
-    return unit_float64_closed_open(w0, w1), unit_float64_closed_open(w2, w3)
-
-
-@scalar
-def normals_float32(w0, w1, w2, w3):
-    """Return the four values of a lane, standard normal."""
-    z0, z1 = box_muller_float32(w0, w1)
-    z2, z3 = box_muller_float32(w2, w3)
-    return z0, z1, z2, z3
-
-
-@scalar
-def normals_float64(w0, w1, w2, w3):
-    """Return the two values of a lane, standard normal."""
-    return box_muller_float64(w0, w1, w2, w3)
-
-
-@scalar
-def normal_float32_at(place, w0, w1, w2, w3):
-    """Return the value at a place (uint64) of a lane; only its pair is transformed."""
-    first = place < np.uint64(2)
-    z0, z1 = box_muller_float32(w0 if first else w2, w1 if first else w3)
-    return z1 if place & np.uint64(1) else z0
-
-
-@scalar
-def normal_float64_at(place, w0, w1, w2, w3):
-    """Return the value at a place (uint64) of a lane."""
-    z0, z1 = box_muller_float64(w0, w1, w2, w3)
-    return z1 if place else z0

@@ -9,21 +9,21 @@ import math
 
 import numpy as np
 
-from . import tiles_cpu
+from . import arithmetic
 from .blocks_cpu import SIDE
 from .compact_wy_cpu import Run, ceil_div, grain, run_here, transpose, write_q
 from .compiling import kernel
+from .fills_cpu import Filler, packed_key
 from .memory import empty
 from .samplers import Normal
 
-REVISION = 2  # raise when a function of another file that is called here changes
 DRAWN = 128  # blocks of a slab drawn by one task
 DRAW_FLOPS = 200.0  # as long as drawing one value takes
 
 
 @kernel
-def draw(v, squares, rows, columns, key, sampler, begin, end):
-    """Draw the Gaussian vectors that the reflectors are made of, and sum their squares.
+def arrange(v, squares, drawn, slab, part, columns):
+    """Put vectors into the blocks of a slab, and sum their squares.
 
     Parameters
     ----------
@@ -31,40 +31,62 @@ def draw(v, squares, rows, columns, key, sampler, begin, end):
         float32 or float64. Blocks above the diagonal stay as they are.
     squares : (parts, 16 * slabs) float64 array, written
         Sum of squares of each vector over the rows of a part.
-    rows, columns : int
-        Of the tall matrix.
-    key, sampler
-        As `tiles_cpu.fill_run` takes them.
-    begin, end : int
-        Tasks: one for each part of each slab.
+    drawn : (16, 16 * blocks of a part) array, written
+        The slab's vectors: the rows of a part, which begin with the diagonal block at the earliest.
+    slab, part : int
+    columns : int
+        Vectors in all.
     """
-    slabs, blocks = v.shape[:2]
-    drawn = np.empty((SIDE, DRAWN * SIDE), v.dtype)
-    work = tiles_cpu.scratch(sampler, drawn[0])
+    blocks = v.shape[1]
+    first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
     sums = np.empty(SIDE)
+    for lane in range(SIDE):
+        k = slab * SIDE + lane
+        row = drawn[lane]
+        if k >= columns:
+            row[:] = 0
+        elif first == slab:
+            row[:lane] = 0  # a vector begins with the diagonal
+        sums[:] = 0.0
+        for i in range(0, (last - first) * SIDE, SIDE):
+            for j in range(SIDE):
+                x = np.float64(row[i + j])
+                sums[j] += x * x
+        total = 0.0
+        for j in range(SIDE):
+            total += sums[j]
+        squares[part, k] = total
+    for block in range(first, last):
+        transpose(drawn[:, (block - first) * SIDE :], v[slab, block])
+
+
+def draw(
+    v: np.ndarray,
+    squares: np.ndarray,
+    shape: tuple[int, int],
+    key: bytes,
+    filler: Filler,
+    begin: int,
+    end: int,
+) -> None:
+    """Draw the Gaussian vectors that the reflectors are made of: tasks `begin` to `end`.
+
+    There is a task for each part of each slab; the other parameters are as above.
+    """
+    rows, columns = shape
+    slabs, blocks = v.shape[:2]
+    drawn = np.zeros((SIDE, min(DRAWN, blocks) * SIDE), v.dtype)
     for task in range(begin, end):
         part, slab = divmod(task, slabs)
         first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
-        top, bottom = first * SIDE, min(last * SIDE, rows)
-        for lane in range(SIDE):
-            k = slab * SIDE + lane
-            row = drawn[lane]
-            start = max(top, k)
-            row[:] = 0
-            if k < columns and start < bottom:
-                fresh = row[start - top : bottom - top]
-                tiles_cpu.fill_run(fresh, k * rows + start, key, sampler, work)
-            sums[:] = 0.0
-            for i in range(0, bottom - top, SIDE):
-                for j in range(SIDE):
-                    x = np.float64(row[i + j])
-                    sums[j] += x * x
-            total = 0.0
-            for j in range(SIDE):
-                total += sums[j]
-            squares[part, k] = total
-        for block in range(first, last):
-            transpose(drawn[:, (block - first) * SIDE :], v[slab, block])
+        count = min(SIDE, columns - slab * SIDE)
+        width = min(last * SIDE, rows) - first * SIDE
+        if width > 0:
+            vectors = range(slab * SIDE, slab * SIDE + count)
+            place = filler.rows(vectors, rows, drawn.shape[1], first * SIDE, run=width)
+            filler(drawn, 0, count * width, place, key)
+            drawn[:, width:] = 0
+        arrange(v, squares, drawn, slab, part, columns)
 
 
 @kernel
@@ -100,6 +122,7 @@ def reflect(v, squares, rows, columns, half, signs):
                 half[k] = 0.5
 
 
+@arithmetic.usual()
 def haar(
     out: np.ndarray,
     corner: tuple[int, int],
@@ -135,6 +158,7 @@ def haar(
     """
     if out.size == 0:
         return
+    run = arithmetic.on_threads(run)
     dtype = np.dtype(np.float64 if out.dtype == np.float64 else np.float32)
     rows, columns = shape
     slabs = ceil_div(corner[1] + out.shape[1], SIDE)  # a column needs no reflector after its own
@@ -144,9 +168,10 @@ def haar(
     squares = np.empty((parts, slabs * SIDE))
     largest = np.finfo(dtype).max
     sampler = Normal(dtype.type(1), dtype.type(0), -largest, largest)
+    filler, packed = Filler(sampler, dtype), packed_key(key)
     tasks = slabs * parts
     run(
-        lambda begin, end: draw(v, squares, rows, columns, key, sampler, begin, end),
+        lambda begin, end: draw(v, squares, shape, packed, filler, begin, end),
         tasks,
         grain(tasks, DRAW_FLOPS * SIDE * slabs * rows),
     )

@@ -2,32 +2,31 @@
 
 Importing Numba, and what its own cache needs of it, takes most of a second; many tables take less.
 So a kernel with a C interface is compiled by Numba once and kept as an object file, which LLVM
-alone loads in later processes. Its name tells all that it depends on: the sources of the kernels,
+alone links in later processes. Its name tells all that it depends on: the code of the kernels,
 Numba, LLVM, the processor, and the settings of all of them.
-
-The folder is ``NUMBA_CACHE_DIR`` where that is set, else `__pycache__` here, else one of the user's
-own. Where none can be written, every process compiles for itself.
 """
 
-import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib.util
 import os
-import secrets
+import re
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+import llvmlite
 from llvmlite import binding
 
-DIGEST = hashlib.sha256().digest_size
-# These change where and on how many threads code runs, but not the code.
-UNRELATED = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_WARNINGS")
+from . import digest, disk_cache
+
+# Of Numba's settings these decide what code a kernel becomes; `compiling.by_default` sees to it
+# that no other does.
+SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
 
 Define = Callable[[], tuple[Callable[..., None], Any]]
+
+_linked: list[Any] = []  # the kernels live as long as these
 
 
 def load(name: str, define: Define, arguments: Sequence[Any]) -> Callable[..., None]:
@@ -43,129 +42,91 @@ def load(name: str, define: Define, arguments: Sequence[Any]) -> Callable[..., N
         runs: no memory from an allocator, no exception.
     arguments : sequence of ctypes types
         Of the kernel.
+
+    Raises
+    ------
+    RuntimeError
+        If the kernel needs anything that this process does not have.
     """
-    file = f"{name}-{_surroundings()}.o"
-    code = next(filter(None, (_read(folder / file) for folder in folders())), None)
-    if code is None:
-        code = compiled(name, *define())
-        _keep(file, code)
-    engine = _engine()
-    engine.add_object_file(binding.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return ctypes.CFUNCTYPE(None, *arguments)(engine.get_function_address(name))
-
-
-def compiled(name: str, function: Callable[..., None], signature: Any) -> bytes:
-    """Return the object code of a kernel, which exports one symbol, its name."""
-    import numba
-    from numba.core.registry import cpu_target
-
-    kernel = numba.cfunc(signature, error_model="numpy")(function)
-    module = binding.parse_assembly(kernel.inspect_llvm())
-    for definition in module.functions:
-        if definition.name == kernel.native_name:
-            definition.name = name
-        elif not definition.is_declaration:
-            definition.linkage = binding.Linkage.internal
-    for variable in module.global_variables:
-        if not variable.is_declaration:
-            variable.linkage = binding.Linkage.internal
-    context: Any = cpu_target.target_context
-    triple, cpu, features = context.codegen().magic_tuple()
-    machine = binding.Target.from_triple(triple).create_target_machine(
-        cpu=cpu,
-        features=features,
-        opt=3,
-        reloc="static" if triple.startswith(("x86", "i686")) else "default",  # as Numba does
-        codemodel="jitdefault",
-        jit=True,
-    )
-    # Numba's wrapper raises what a kernel may raise: nothing, as LLVM finds out and removes it.
-    options = binding.create_pipeline_tuning_options(speed_level=1)
-    passes = binding.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(module, passes)
-    needed = [f.name for f in module.functions if f.is_declaration]
-    needed = [other for other in needed if not other.startswith("llvm.")]
-    if needed:
-        raise RuntimeError(f"kernel {name} needs {', '.join(needed)} as it runs")
-    return machine.emit_object(module)
-
-
-def folders() -> list[Path]:
-    """Return where kernels may be kept, the best place first."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return [Path(chosen)]
-    here = Path(__file__).with_name("__pycache__")
-    if sys.platform == "win32":
-        own = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        own = "~/Library/Caches"
+    file = file_name(name, "o")
+    code = file and disk_cache.read(file)
+    if code:
+        address = _link(name, code)
     else:
-        own = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with contextlib.suppress(RuntimeError):  # no home
-        return [here, Path(own).expanduser() / "seedbed"]
-    return [here]
+        with disk_cache.alone(file):
+            code = file and disk_cache.read(file)
+            if not code:
+                from .compiling import object_code
+
+                code = object_code(name, *define())
+            address = _link(name, code)
+            keep(file, code)
+    return ctypes.CFUNCTYPE(None, *arguments)(address)
 
 
-def writable_folder() -> Path | None:
-    """Return where kernels are kept, or None."""
-    for folder in folders():
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK | os.X_OK):
-                return folder
-    return None
+def file_name(name: str, suffix: str, *more: object) -> str | None:
+    """Return what a file of compiled code is called, or None if none may be kept.
 
-
-def _keep(file: str, code: bytes) -> None:
-    """Write a file at once, with a digest first; processes may write the same one together."""
-    folder = writable_folder()
-    if folder is None:
-        return
-    partial = folder / f"{file}.{secrets.token_hex(4)}"
-    with contextlib.suppress(OSError):
-        try:
-            partial.write_bytes(hashlib.sha256(code).digest() + code)
-            partial.replace(folder / file)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> bytes | None:
-    """Return the code in a file, or None if there is no such file or it is damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError:
+    Parameters
+    ----------
+    name, suffix : str
+        The first and last part of it.
+    more
+        What this code depends on besides the kernels' code, Numba, LLVM, processor and settings.
+    """
+    code = _code()
+    if code is None:
         return None
-    digest, code = data[:DIGEST], data[DIGEST:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    settings = [os.environ.get(setting) for setting in SETTINGS]
+    words = (code, sys.implementation.cache_tag, llvmlite.__version__, *_host(), settings, *more)
+    return f"{name}-{hashlib.sha256(repr(words).encode()).hexdigest()[:20]}.{suffix}"
+
+
+def keep(file: str | None, code: bytes) -> None:
+    """Keep compiled code, unless another release may have come while it was made."""
+    if file is not None and _code() == _code.__wrapped__():
+        disk_cache.keep(file, code)
 
 
 @functools.cache
-def _surroundings() -> str:
-    """Return a digest of all that compiled kernels depend on besides their names."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    numba = importlib.util.find_spec("numba")  # which does not import it
-    if numba is not None and numba.origin is not None:
-        digest.update(Path(numba.origin).with_name("_version.py").read_bytes())
-    settings = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("NUMBA_") and name not in UNRELATED
-    }
+def _code() -> str | None:
+    """Return a digest of the code that kernels are made of and that makes them."""
+    return digest.of(__package__, "numba._version")
+
+
+@functools.cache
+def _host() -> tuple[Any, ...]:
+    """Return what LLVM is, and what it says of the processor."""
     features = binding.get_host_cpu_features().flatten()
-    words = (binding.llvm_version_info, binding.get_host_cpu_name(), features, settings)
-    digest.update(repr((*words[:3], sorted(settings.items()))).encode())
-    return digest.hexdigest()[:20]
+    return binding.llvm_version_info, binding.get_host_cpu_name(), features
+
+
+def assembled(name: str, text: str) -> int:
+    """Return the address of a function in LLVM's language, with assembly in it."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmparser()
+    parts = binding.JITLibraryBuilder().add_ir(text).export_symbol(name)
+    _linked.append(parts.link(_linker(), name))
+    return _linked[-1][name]
 
 
 @functools.cache
-def _engine() -> Any:
-    """Return what loads object files; the kernels live as long as it does."""
+def _linker() -> Any:
+    """Return what links object files; unlike MCJIT it does not end the process if it cannot."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine()
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+    return binding.create_lljit_compiler(suppress_errors=True)
+
+
+def _link(name: str, code: bytes) -> int:
+    """Return the address of a kernel in an object file."""
+    parts = binding.JITLibraryBuilder().add_object_img(code).add_current_process()
+    try:
+        library = parts.export_symbol(name).link(_linker(), f"{name} {len(_linked)}")
+    except RuntimeError as error:
+        words = {word.decode() for word in re.findall(rb"(?<=\0)_*[a-z]\w+(?=\0)", code)}
+        missing = sorted(w for w in words - {name} if not binding.address_of_symbol(w))
+        needed = ", ".join(missing) or str(error)
+        raise RuntimeError(f"kernel {name} needs {needed} as it runs") from None
+    _linked.append(library)
+    return library[name]

@@ -1,326 +1,69 @@
-"""Drawing tiles on the CPU: the kernel of `fills_cpu`, for one sampler and one dtype at a time.
+"""Drawing tiles on the CPU: the kernel of `fills_cpu.Filler`, for a sampler and a dtype at a time.
 
-Whole tiles are drawn straight into the output; where a run begins or ends inside a tile, the tile
-is drawn beside it and the part that belongs to the run is copied. A truncated normal is drawn block
-by block into scratch that stays in the cache, where values are redrawn before they are finished.
+What is asked for are runs of elements that follow each other in the full table, one or several of a
+row. Whole tiles are drawn straight into the output, many at a time; of others the half or the whole
+is drawn, as much as the run touches. Where values may be rejected, all are drawn in a block that
+stays in the cache, and finished and stored once none is left to be drawn again.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import overload
 from numba.np import numpy_support
-from numba.np.numpy_support import carray
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from . import draws
-from .compiling import INSIDE, align_stack, intrinsic, part
-from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
+from .compiling import align_stack, inlined
+from .intrinsics_cpu import (
+    CACHE_LINE,
+    SCAN,
+    moved,
+    numbers_at,
+    prefetch,
+    stack_array,
+    view,
+    words_at,
+)
+from .layout import LANES, Place, precision, slots, tile_values
+from .redraws_cpu import make_redraw
 from .samplers import REJECTING
 
-TILE_BYTES = 512  # of scratch: 32 lanes of four words
-TILE_LANES = 32
-HALF_TILE = 16
 BLOCK_TILES = 16
-CACHE_LINE = 64  # bytes
-SCAN = 64  # values looked at together for rejection
-AT_ONCE = 6  # rejected values listed together: seldom are there more among 64
-SIMD = 16  # redraws are padded to a multiple of the widest vector
+HALF_LANES = LANES // 2
+FIELDS = len(Place._fields)
+PIECE = 4  # numbers that say where a piece of a block belongs
+ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
-# Where sampler or precision decides, Numba picks the code by type: these bodies are never run.
-def values_per_tile(sampler) -> Any:
-    """Return how many values a tile has in the precision of a sampler."""
-
-
-def lane_values(sampler, lane, attempt, key) -> Any:
-    """Return the base values that a sampler draws for a lane at an attempt."""
-
-
-def value_at(sampler, place, lane, attempt, key) -> Any:
-    """Return one of the base values of a lane."""
-
-
-def put(tile, lane, values, sampler) -> Any:
-    """Store the values of a lane into its tile, finished unless they may be rejected."""
-
-
-def rounded(value, out) -> Any:
-    """Return a value as the elements of `out` hold it."""
-
-
-def scratch(sampler, out) -> Any:
-    """Return what drawing needs: a tile like `out`, and for redraws a block and two lists."""
-
-
-def draw(sampler, block, redraws, first_tile, key) -> Any:
-    """Fill a block of whole tiles, the first of which is number `first_tile`."""
-
-
-@overload(values_per_tile, jit_options=INSIDE)
-def _values_per_tile(sampler):
-    count = TILE_BYTES // numpy_support.as_dtype(sampler[0]).itemsize
-    return lambda sampler: count
-
-
-def _drawn(drawing, sampler):
-    return drawing(sampler.instance_class, numpy_support.as_dtype(sampler[0]).type)
-
-
-@overload(lane_values, jit_options=INSIDE)
-def _lane_values(sampler, lane, attempt, key):
-    values = _drawn(draws.lane_values, sampler)
-    return lambda sampler, lane, attempt, key: values(sampler, lane, attempt, key)
-
-
-@overload(value_at, jit_options=INSIDE)
-def _value_at(sampler, place, lane, attempt, key):
-    value = _drawn(draws.value_at, sampler)
-    return lambda sampler, place, lane, attempt, key: value(sampler, place, lane, attempt, key)
-
-
-@overload(rounded, jit_options=INSIDE)
-def _rounded(value, out):
-    if out.dtype == types.uint16:
-        return lambda value, out: bfloat16_bits(value)
-    if out.dtype == types.int16:
-        return lambda value, out: float16_bits(value)
-    return lambda value, out: value
-
-
-@part
-def finished(value, sampler, out):
-    """Return a base value scaled, shifted, clamped and rounded to what `out` holds."""
-    value = scale_shift_clamp(value, sampler.scale, sampler.shift, sampler.low, sampler.high)
-    return rounded(value, out)
-
-
-@part
-def unfinished(value, sampler, out):
+@inlined
+def unfinished(value, sampler):
     """Return a base value as it is."""
     return value
 
 
-@overload(put, jit_options=INSIDE)
-def _put(tile, lane, values, sampler):
-    last = unfinished if sampler.instance_class in REJECTING else finished
-    if len(values) == 2:
+def make_store(count: int, step: int, last: Any) -> Any:
+    """Return a function that stores 1, 2 or 4 base values `step` apart, each as `last` makes it."""
+    step = np.uint64(step)
 
-        def two(tile, lane, values, sampler):
-            tile[lane] = last(values[0], sampler, tile)
-            tile[lane + 32] = last(values[1], sampler, tile)
+    @inlined
+    def one(block, index, values, sampler):
+        block[np.uint64(index)] = last(values[0], sampler)
 
-        return two
+    @inlined
+    def two(block, index, values, sampler):
+        block[np.uint64(index)] = last(values[0], sampler)
+        block[np.uint64(index) + step] = last(values[1], sampler)
 
-    def four(tile, lane, values, sampler):
-        tile[lane] = last(values[0], sampler, tile)
-        tile[lane + 32] = last(values[1], sampler, tile)
-        tile[lane + 64] = last(values[2], sampler, tile)
-        tile[lane + 96] = last(values[3], sampler, tile)
+    @inlined
+    def four(block, index, values, sampler):
+        two(block, index, values[:2], sampler)
+        two(block, np.uint64(index) + step + step, values[2:], sampler)
 
-    return four
-
-
-def room(size: int, dtype: Any) -> Any:
-    """Return a function that makes an array on the stack, which lasts until the kernel ends.
-
-    It begins at a cache line. Memory from an allocator would take Numba's run time to be there.
-    """
-
-    @intrinsic
-    def pointer(typingctx):
-        def codegen(context, builder, signature, args):
-            memory = cgutils.alloca_once(builder, context.get_data_type(dtype), size=size)
-            memory.align = CACHE_LINE
-            return memory
-
-        return types.CPointer(dtype)(), codegen
-
-    return part(lambda: carray(pointer(), size))
+    return {1: one, 2: two, 4: four}[count]
 
 
-@overload(scratch, jit_options=INSIDE)
-def _scratch(sampler, out):
-    precision = sampler[0]
-    per_tile = TILE_BYTES // (precision.bitwidth // 8)
-    size = BLOCK_TILES * per_tile
-    tile = room(per_tile, out.dtype)
-    if sampler.instance_class not in REJECTING:
-        return lambda sampler, out: (tile(), None)
-    base, redrawn = room(size, precision), room(size + SIMD, precision)
-    rejected = room(size + SIMD, types.int64)
-    return lambda sampler, out: (tile(), (base(), rejected(), redrawn()))
-
-
-@overload(draw, jit_options=INSIDE)
-def _draw(sampler, block, redraws, first_tile, key):
-    if sampler.instance_class not in REJECTING:
-        return lambda sampler, block, redraws, first_tile, key: draw_tiles(
-            sampler, block, first_tile, key
-        )
-
-    def implementation(sampler, block, redraws, first_tile, key):
-        base, rejected, redrawn = redraws
-        base = base[: block.size]
-        per_tile = values_per_tile(sampler)
-        for start in range(0, block.size, per_tile):
-            for i in range(start, start + per_tile, CACHE_LINE // block.itemsize):
-                prefetch(block, i)  # or else the stores, all at the end, wait for memory
-            tile = base[start : start + per_tile]
-            draw_tiles(sampler, tile, first_tile + start // per_tile, key)
-        redraw(sampler, base, rejected, redrawn, first_tile, key)
-        for i in range(block.size):
-            block[i] = finished(base[i], sampler, block)
-
-    return implementation
-
-
-@part
-def draw_tiles(sampler, block, first_tile, key):
-    """Fill a block with the values of attempt 0."""
-    per_tile = values_per_tile(sampler)
-    for start in range(0, block.size, per_tile):
-        tile = block[start : start + per_tile]
-        first_lane = np.uint64(first_tile + start // per_tile) * np.uint64(TILE_LANES)
-        for j in range(HALF_TILE):  # two lanes: four vectors of a CPU with AVX-512 are under way
-            near, far = first_lane + np.uint64(j), first_lane + np.uint64(j + HALF_TILE)
-            put(tile, j, lane_values(sampler, near, np.uint64(0), key), sampler)
-            put(tile, j + HALF_TILE, lane_values(sampler, far, np.uint64(0), key), sampler)
-
-
-@part
-def redraw(sampler, base, rejected, redrawn, first_tile, key):
-    """Replace the values that the sampler rejects, all of a block's together at each attempt."""
-    per_tile = values_per_tile(sampler)
-    count = find_rejected(base, rejected, sampler.lower, sampler.upper)
-    attempt = np.uint64(0)
-    while count > 0:
-        attempt += np.uint64(1)
-        padded = (count + SIMD - 1) // SIMD * SIMD
-        for i in range(count, padded):
-            rejected[i] = rejected[count - 1]
-        for i in range(padded):
-            tile, within = divmod(np.uint64(rejected[i]), np.uint64(per_tile))
-            place, lane = divmod(within, np.uint64(TILE_LANES))
-            lane += (np.uint64(first_tile) + tile) * np.uint64(TILE_LANES)
-            redrawn[i] = value_at(sampler, place, lane, attempt, key)
-        left = 0
-        for i in range(count):
-            z = redrawn[i]
-            element = rejected[i]
-            base[element] = z
-            rejected[left] = element
-            left += (z < sampler.lower) | (z > sampler.upper)
-        count = left
-
-
-@intrinsic
-def prefetch(typingctx, block, place):
-    """Bring the cache line of block[place] near, to be written."""
-
-    def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        line = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        hint = builder.module.declare_intrinsic(
-            "llvm.prefetch.p0",
-            fnty=ir.FunctionType(ir.VoidType(), [line.type, number, number, number]),
-        )
-        to_write, nearest, data = number(1), number(3), number(1)
-        builder.call(hint, [line, to_write, nearest, data])
-        return context.get_dummy_value()
-
-    return types.void(block, types.intp), codegen
-
-
-@intrinsic
-def outside(typingctx, block, start, lower, upper):
-    """Return the 64-bit mask of those of block[start : start + 64] not in [lower, upper]."""
-
-    def codegen(context, builder, signature, args):
-        array_type = signature.args[0]
-        array = context.make_array(array_type)(context, builder, args[0])
-        vector = ir.VectorType(context.get_value_type(array_type.dtype), SCAN)
-        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), vector.as_pointer())
-        values = builder.load(pointer, align=array_type.dtype.bitwidth // 8)
-
-        def spread(scalar):
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), SCAN), [0] * SCAN)
-            undefined = ir.Constant(vector, ir.Undefined)
-            first = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-            return builder.shuffle_vector(first, undefined, lanes)
-
-        below = builder.fcmp_ordered("<", values, spread(args[2]))
-        above = builder.fcmp_ordered(">", values, spread(args[3]))
-        return builder.bitcast(builder.or_(below, above), ir.IntType(SCAN))
-
-    return types.uint64(block, types.intp, lower, upper), codegen
-
-
-@intrinsic
-def trailing_zeros(typingctx, mask):
-    """Return the index of the lowest set bit of a uint64; 64 if there is none."""
-
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], cgutils.false_bit)
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def count_ones(typingctx, mask):
-    """Return the number of set bits of a uint64."""
-
-    def codegen(context, builder, signature, args):
-        return builder.ctpop(args[0])
-
-    return types.int64(types.uint64), codegen
-
-
-@part
-def find_rejected(base, rejected, lower, upper):
-    """List the indices of the values not in [lower, upper]; return how many there are."""
-    count = 0
-    for start in range(0, base.size, SCAN):
-        mask = outside(base, start, lower, upper)
-        end = count + count_ones(mask)
-        while mask:  # a fixed number each time: guessing the true one costs more
-            for i in range(AT_ONCE):
-                rejected[count + i] = start + trailing_zeros(mask)
-                mask &= mask - np.uint64(1)
-            count += AT_ONCE
-        count = end
-    return count
-
-
-@part
-def fill_run(out, first, key, sampler, work):
-    """Fill `out` with the elements that follow each other from number `first`."""
-    one_tile, redraws = work
-    per_tile = values_per_tile(sampler)
-    done = 0
-    while done < out.size:
-        tile, skip = divmod(first + done, per_tile)
-        left = out.size - done
-        whole = skip == 0 and left >= per_tile
-        if whole:
-            count = min(BLOCK_TILES, left // per_tile) * per_tile
-            block = out[done : done + count]
-        else:
-            count = min(per_tile - skip, left)
-            block = one_tile
-        draw(sampler, block, redraws, tile, key)
-        if not whole:
-            for i in range(count):  # a slice assignment would take seconds to compile
-                out[done + i] = one_tile[skip + i]
-        done += count
-
-
-def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
+def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
     """Return the kernel that `fills_cpu.Filler` calls, and its signature.
 
     Parameters
@@ -330,36 +73,180 @@ def window_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any
     dtype : numpy.dtype
         Of what is stored.
     """
-    stored = numpy_support.from_dtype(dtype)
-    real = types.float64 if dtype == np.float64 else types.float32
+    real = precision(dtype)
+    stored, computed = numpy_support.from_dtype(dtype), numpy_support.from_dtype(np.dtype(real))
+    tile = tile_values(real)
+    half = tile // 2
+    size = BLOCK_TILES * tile
+    rejecting = kind in REJECTING
+    finished = draws.finished(dtype.name)
+    last = unfinished if rejecting else finished
+    lane_values, half_values = draws.lane_values(kind, real), draws.half_values(kind, real)
+    store_lane = make_store(slots(real), LANES, last)
+    store_half = make_store(slots(real) // 2, LANES, last)
     fields = len(kind._fields)  # pyright: ignore[reportAttributeAccessIssue]
+    line = CACHE_LINE // dtype.itemsize
+    half_slots = np.uint64(slots(real) // 2)
 
-    def fill_window(out, size, begin, window, key, sampler):
+    one_tile = stack_array(tile, stored)
+    base_values = stack_array(size, computed)
+    half_numbers = stack_array(size // half, types.uint64)
+    piece_numbers = stack_array(size // half * PIECE, types.int64)
+
+    @inlined
+    def draw_tiles(block, first, key, sampler):
+        """Fill a block with whole tiles from number `first`."""
+        lane = first * np.uint64(LANES)
+        for start in range(0, block.size, tile):
+            part = block[start : start + tile]
+            for j in range(HALF_LANES):  # two lanes: four vectors of AVX-512 are under way
+                near, far = lane + np.uint64(j), lane + np.uint64(j + HALF_LANES)
+                store_lane(part, j, lane_values(sampler, near, ZERO, key), sampler)
+                store_lane(part, j + HALF_LANES, lane_values(sampler, far, ZERO, key), sampler)
+            lane += np.uint64(LANES)
+
+    @inlined
+    def draw_half(block, number, odd, key, sampler):
+        """Fill a block with the first half of a tile, or the second if `odd`."""
+        lane = number * np.uint64(LANES)
+        for j in range(HALF_LANES):
+            near, far = lane + np.uint64(j), lane + np.uint64(j + HALF_LANES)
+            store_half(block, j, half_values(sampler, odd, near, ZERO, key), sampler)
+            at = j + HALF_LANES
+            store_half(block, at, half_values(sampler, odd, far, ZERO, key), sampler)
+
+    @inlined
+    def draw(block, first, odd, key, sampler):
+        if block.size == half:
+            draw_half(block, first, odd, key, sampler)
+        else:
+            draw_tiles(block, first, key, sampler)
+
+    @inlined
+    def located(place, axes, row, run):
+        """Return the tile of a run's first element, and how far from the tile's it is."""
+        number = np.uint64(place.start) + np.uint64(row) * np.uint64(place.step)
+        if place.ids:
+            number = words_at(place.ids)[row]
+        # number * row_offset might not fit in 64 bits.
+        far, near = number // np.uint64(tile), number % np.uint64(tile)
+        first = number * np.uint64(place.row_tiles) + far * np.uint64(place.row_offset)
+        offset = np.int64(near) * place.row_offset + place.offset
+        for axis in range(3 * (place.axes - 1), -1, -3):
+            run, index = divmod(run, axes[axis])
+            first += np.uint64(index * axes[axis + 1])
+            offset += index * axes[axis + 2]
+        return first + np.uint64(place.tile), offset
+
+    @inlined
+    def chosen(offset, left, room):
+        """Return how many values to draw from an offset in a tile, and which of them are wanted.
+
+        That is: the values drawn, half a tile or whole tiles; how many of them come before those
+        wanted; and how many these are.
+        """
+        if offset == 0 and left >= tile:
+            whole = min(left, room) // tile * tile
+            return whole, 0, whole
+        wanted = min(tile - offset, left)
+        if offset >= half:
+            return half, offset - half, wanted
+        return (half if offset + wanted <= half else tile), offset, wanted
+
+    @inlined
+    def fill_directly(out, drawn, skip, wanted, first, odd, key, sampler):
+        """Draw values into the output, or beside it if not all of them are wanted."""
+        aside = one_tile()
+        direct = wanted == drawn
+        block = view(out, 0, drawn) if direct else aside[:drawn]
+        draw(block, first, odd, key, sampler)
+        if not direct:
+            for i in range(wanted):  # a slice assignment would take seconds to compile
+                out[i] = aside[skip + i]
+
+    @inlined
+    def half_at(numbers, index, key):
+        """Return slot, lane and key of a value of a block, of whose halves the numbers are known."""
+        number, index = numbers[index // np.uint64(half)], index % np.uint64(half)
+        slot = (number & ONE) * half_slots + index // np.uint64(LANES)
+        return slot, (number >> ONE) * np.uint64(LANES) + index % np.uint64(LANES), key
+
+    redraw = make_redraw(kind, real, size, half_at) if rejecting else None
+
+    @inlined
+    def remember(out, at, block, used, drawn, skip, wanted, first, odd):
+        """Note what is drawn into a block: its halves of tiles, and where values belong."""
+        _, numbers, pieces = block
+        halves = drawn // half
+        for i in range(halves):
+            numbers[used // half + i] = first * TWO + odd + np.uint64(i)
+        piece = pieces[used // half * PIECE :]
+        piece[0], piece[1], piece[2], piece[3] = at, used + skip, wanted, halves
+        for i in range(0, wanted, line):
+            prefetch(out, at + i)  # or else the stores, all at the end, wait for memory
+
+    @inlined
+    def finish(out, block, used, key, sampler):
+        """Draw rejected values of a block again, and store the values that are wanted."""
+        base, numbers, pieces = block
+        padded = (used + SCAN - 1) // SCAN * SCAN
+        for i in range(used, padded):
+            base[i] = sampler.lower
+        redraw(base[:padded], numbers, key, sampler)
+        number = 0
+        while number < used // half:
+            piece = pieces[number * PIECE :]
+            target, values = view(out, piece[0], piece[2]), base[piece[1] : piece[1] + piece[2]]
+            for i in range(target.size):
+                target[i] = finished(values[i], sampler)
+            number += piece[3]
+
+    def fill(out, begin, end, place_numbers, key, sampler):
         align_stack()
-        out = carray(out, size)
-        numbers = to_fixed_tuple(carray(sampler, fields), fields)  # pyright: ignore[reportCallIssue]
-        sampler = kind(*numbers)
+        sampler = kind(*numbers_at(sampler, fields))
+        place = Place(*numbers_at(place_numbers, FIELDS))
+        axes = moved(place_numbers, FIELDS)
         key = key[0], key[1], key[2]
-        base, run, axes = window[0], window[1], window[2]
-        work = scratch(sampler, out)
-        done = 0
-        while done < size:
-            row, column = divmod(begin + done, run)
-            first = base + column
-            for axis in range(axes - 1, -1, -1):
-                row, index = divmod(row, window[3 + axis])
-                first += index * window[3 + axes + axis]
-            count = min(run - column, size - done)
-            fill_run(out[done : done + count], first, key, sampler, work)
-            done += count
+        row, within = divmod(begin, place.run * place.runs)
+        run, column = divmod(within, place.run)
+        first, offset, left, at, used = ZERO, 0, 0, 0, 0
+        if rejecting:
+            block = base_values(), half_numbers(), piece_numbers()
+        while begin < end:
+            if left == 0:  # on to the next run
+                first, offset = located(place, axes, row, run)
+                offset += column
+                at = row * place.stride + run * place.run + column
+                left = min(place.run - column, end - begin)
+                column = 0
+                run += 1
+                if run == place.runs:
+                    run = 0
+                    row += 1
+            first += np.uint64(offset // tile)
+            offset %= tile
+            drawn, skip, wanted = chosen(offset, left, size - used)
+            odd = np.uint64(offset >= half)
+            begin += wanted
+            left -= wanted
+            if rejecting:
+                draw(block[0][used : used + drawn], first, odd, key, sampler)
+                remember(out, at, block, used, drawn, skip, wanted, first, odd)
+                used += drawn
+                if size - used < tile or begin == end:
+                    finish(out, block, used, key, sampler)
+                    used = 0
+            else:
+                fill_directly(moved(out, at), drawn, skip, wanted, first, odd, key, sampler)
+            at += wanted
+            offset += wanted
 
-    integer = types.int64
     signature = types.void(
         types.CPointer(stored),
-        integer,
-        integer,
-        types.CPointer(integer),
+        types.int64,
+        types.int64,
+        types.CPointer(types.int64),
         types.CPointer(types.uint64),
-        types.CPointer(real),
+        types.CPointer(computed),
     )
-    return fill_window, signature
+    return fill, signature

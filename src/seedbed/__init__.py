@@ -5,21 +5,21 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 ``seedbed.torch``.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from . import initializers
-from .values.seeds import SeedGenerator
-
+TYPE_CHECKING = False  # typing's is not imported: the command is to answer Ctrl-C early
 if TYPE_CHECKING:
-    from . import tables
+    from . import initializers, tables
+    from .values.seeds import SeedGenerator
 
 __version__ = "0.1.0"
 __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `tables` when it is first asked for."""
-    if name == "tables":
-        return importlib.import_module(".tables", __name__)
+def __getattr__(name: str) -> object:
+    """Import what is first asked for."""
+    import importlib
+
+    if name in ("initializers", "tables"):
+        return importlib.import_module(f".{name}", __name__)
+    if name == "SeedGenerator":
+        return importlib.import_module(".values.seeds", __name__).SeedGenerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,6 +41,19 @@ class OutputError(SeedbedError, OSError, ValueError):
     """The output cannot be written as asked; nothing has been touched."""
 
 
+class StorageError(SeedbedError, OSError):
+    """The system failed in the middle of work on a file; `filename` and `errno` tell more."""
+
+    def __init__(self, code: int | None, reason: str, path: Any = None) -> None:
+        super().__init__(code, reason)
+        self.filename = None if path is None else str(path)
+
+    def __str__(self) -> str:
+        place = "" if self.filename is None else f"{self.filename}: "
+        owner = "" if self.owner is None else f"{self.owner}: "
+        return f"{owner}{place}{self.strerror}"
+
+
 class FormatError(SeedbedError, ValueError):
     """A file is damaged, or not what its name says."""
 

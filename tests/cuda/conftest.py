@@ -55,4 +55,4 @@ def pytest_collection_modifyitems(items):
         return
     for item in marked:
         if not (SIMULATED and item.path.name == "test_fills.py"):
-            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU"))
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))

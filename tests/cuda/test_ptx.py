@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
-from cuda.bindings import nvjitlink
+from cuda.core import LinkerOptions, ObjectCode
 from numba import cuda, types
 from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
@@ -24,6 +24,8 @@ from seedbed_kernels.samplers import (
     TruncatedNormal,
     Uniform,
 )
+
+from .kept import kept
 
 CAPABILITIES = ((7, 5), (8, 0), (9, 0), (12, 0))
 DTYPES = ("float32", "float64", "int16", "uint16")
@@ -73,7 +75,7 @@ def compiled(function, argument_types, capability, contracting=True):
     return ptx
 
 
-@functools.cache
+@kept
 def kernel_ptx(sampler, dtype, capability, contracting=True):
     function = fills_cuda.make_kernel(sampler, dtype)
     return compiled(function, signature(sampler, dtype), capability, contracting)
@@ -92,17 +94,14 @@ def opcodes(ptx):
 
 def assemble(ptx, capability):
     """Return what the assembler says of registers and memory."""
-    options = [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose", "-Xptxas=-v"]
-    linker = nvjitlink.create(len(options), options)
+    arch = f"sm_{capability[0]}{capability[1]}"
+    options = LinkerOptions(arch=arch, verbose=True, ptxas_options=["-v"])
+    linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
     try:
-        code = ptx.encode()
-        nvjitlink.add_data(linker, nvjitlink.InputType.PTX, code, len(code), "kernel")
-        nvjitlink.complete(linker)
-        log = bytearray(nvjitlink.get_info_log_size(linker))
-        nvjitlink.get_info_log(linker, log)
+        linker.link("cubin")
+        return linker.get_info_log()
     finally:
-        nvjitlink.destroy(linker)
-    return log.decode()
+        linker.close()
 
 
 @each_capability

@@ -26,8 +26,8 @@ def file(tmp_path):
     os.close(fd)
 
 
-def room_for(offset, size):
-    return direct.room(size)[direct.place(offset, size)]
+def buffer_for(offset, size):
+    return direct.buffer(size)[direct.bounds(offset, size)]
 
 
 def can_pass_the_cache(path):
@@ -69,7 +69,7 @@ def test_every_offset_and_size(file, monkeypatch, way, aligned):
     monkeypatch.setattr(direct.os, "preadv", way(os.preadv))
     for offset in OFFSETS:
         for size in SIZES:
-            data = room_for(offset + (not aligned), size)
+            data = buffer_for(offset + (not aligned), size)
             direct.read_all(fd, data, offset)
             assert np.array_equal(data, content[offset : offset + size]), (offset, size)
             data += 1
@@ -79,10 +79,10 @@ def test_every_offset_and_size(file, monkeypatch, way, aligned):
     assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
 
 
-def test_pages_of_a_file_are_pages_of_its_room():
+def test_pages_of_a_file_are_pages_of_its_buffer():
     for offset in OFFSETS:
         for size in SIZES:
-            data = room_for(offset, size)
+            data = buffer_for(offset, size)
             assert data.size == size
             if size:
                 assert (data.ctypes.data - offset) % PAGE == 0
@@ -91,7 +91,7 @@ def test_pages_of_a_file_are_pages_of_its_room():
 def test_a_file_that_ends_before(file):
     fd, content, _ = file
     for offset in (0, 17 * PAGE, 20 * PAGE):
-        data = room_for(offset, content.size - offset + 1)
+        data = buffer_for(offset, content.size - offset + 1)
         with pytest.raises(OSError, match=r"ends at byte 81,920"):
             direct.read_all(fd, data, offset)
 

@@ -1,6 +1,7 @@
 """One output, several writers: the same bytes for any number of them, in any order."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,11 +12,21 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
-from seedbed.storage.atomic import opened
+from seedbed.errors import StorageError
+from seedbed.storage.atomic import Folder
+from seedbed.storage.locks import locked
+from seedbed.tables.job import Job
 from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
 SHAPE = (10_007, 33)
+
+
+@contextlib.contextmanager
+def opened(path, part, of):
+    """Write a part of a file, as a job does."""
+    with Folder(path.parent) as folder, locked(folder, path.name, part, of) as fd:
+        yield fd
 
 
 def digests(path):
@@ -100,10 +111,8 @@ def test_finish_tells_what_is_missing(tmp_path, shards):
 
 def test_finish_by_itself(tmp_path, whole, monkeypatch):
     """Where the last part could not finish, say since it was killed then."""
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    monkeypatch.setattr(module, "try_finish", lambda *_, **__: [])
+    monkeypatch.setattr(Job, "_finish", lambda job: [])
     for number in (1, 2):
         tables.write(path, INIT, SHAPE, part=(number, 2))
     assert not path.exists()
@@ -113,10 +122,8 @@ def test_finish_by_itself(tmp_path, whole, monkeypatch):
 
 @pytest.mark.parametrize("where", ["header", "part 1", "part 2", "end", "size"])
 def test_finish_looks_at_the_data(tmp_path, monkeypatch, where):
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    monkeypatch.setattr(module, "try_finish", lambda *_, **__: [])
+    monkeypatch.setattr(Job, "_finish", lambda job: [])
     for number in (1, 2):
         tables.write(path, INIT, SHAPE, part=(number, 2))
     partial = tmp_path / "table.npy.part"
@@ -132,7 +139,7 @@ def test_finish_looks_at_the_data(tmp_path, monkeypatch, where):
     begin, end = ranges[where]
     data[begin:end] = bytes(~byte & 255 for byte in data[begin:end])
     partial.write_bytes(data[:-1] if where == "size" else data)
-    with pytest.raises(OSError, match=r"wrong|header|bytes"):
+    with pytest.raises(OSError, match=r"should be|header|bytes"):
         tables.finish(path)
     assert not path.exists()
 
@@ -149,19 +156,21 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
 
 
 def test_a_file_that_appears_at_the_last_moment_is_not_replaced(tmp_path, monkeypatch):
-    from seedbed.tables import finishing as module
-
     path = tmp_path / "table.npy"
-    publish = module.publish
+    publish = Folder.publish
 
     def late(*arguments, **options):
         path.write_bytes(b"precious")
         publish(*arguments, **options)
 
-    monkeypatch.setattr(module, "publish", late)
-    with pytest.raises(FileExistsError):
-        tables.write(path, INIT, SHAPE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "publish", late)
+        with pytest.raises(StorageError, match="did not when the job began") as caught:
+            tables.write(path, INIT, SHAPE)
+    assert caught.value.errno == errno.EEXIST
     assert path.read_bytes() == b"precious"
+    assert tables.write(path, INIT, SHAPE, force=True, resume=True).values == 0
+    assert np.array_equal(np.load(path), INIT(SHAPE))
 
 
 @pytest.mark.parametrize(
@@ -175,12 +184,12 @@ def test_a_file_that_appears_at_the_last_moment_is_not_replaced(tmp_path, monkey
         {"of": 1},
     ],
 )
-def test_parts_of_another_run_are_refused(tmp_path, changed):
+def test_parts_of_another_job_are_refused(tmp_path, changed):
     path = tmp_path / "table.safetensors"
     tables.write(path, INIT, SHAPE, part=(1, 2))
     seed, of = changed.pop("seed", 5), changed.pop("of", 2)
     before = {item: item.read_bytes() for item in tmp_path.iterdir()}
-    with pytest.raises(tables.OutputError, match=r"of another run|in 2 parts"):
+    with pytest.raises(tables.OutputError, match=r"of another job|in 2 parts"):
         tables.write(
             path,
             initializers.TruncatedNormal(seed=seed),
@@ -263,9 +272,6 @@ def test_second_writer_is_refused(tmp_path):
 
 def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monkeypatch):
     """Killed between the two steps of giving the final name, both names are of one file."""
-    from seedbed.storage import atomic
-    from seedbed.tables import finishing
-
     path, partial = tmp_path / "table.npy", tmp_path / "table.npy.part"
 
     def killed(*_, **__):
@@ -273,12 +279,12 @@ def test_a_name_that_is_left_of_a_finished_file_is_not_written_to(tmp_path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "publish", killed)
+        patch.setattr(Folder, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             tables.write(path, INIT, SHAPE)
     assert os.path.samefile(path, partial)
     before = path.read_bytes()
-    with atomic.opened(partial, 1, 1) as fd:
+    with opened(partial, 1, 1) as fd:
         os.write(fd, b"something else")
     assert path.read_bytes() == before
     with pytest.raises(tables.OutputError, match="exists"):
@@ -330,23 +336,21 @@ def test_state_is_short_and_readable(tmp_path):
     assert len(text) < 2000
     state = json.loads(text)
     assert state["done"] == state["total"]
-    assert state["run"]["tables"]["weight"]["initializer"]["config"]["seed"] == 5
+    assert state["output"]["tables"]["weight"]["initializer"]["config"]["seed"] == 5
     assert len(os.listdir(tmp_path)) == 2
 
 
 def test_who_comes_too_late_leaves_nothing(tmp_path, monkeypatch):
     """The other run ends between the first look and the lock."""
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
-    real = module._opened
+    real = Job._locked
 
     def late(*arguments):
-        monkeypatch.setattr(module, "_opened", real)
+        monkeypatch.setattr(Job, "_locked", real)
         tables.write(path, INIT, SHAPE)
         return real(*arguments)
 
-    monkeypatch.setattr(module, "_opened", late)
-    with pytest.raises(tables.OutputError, match="exists"):
+    monkeypatch.setattr(Job, "_locked", late)
+    with pytest.raises(tables.OutputError, match="another job has just finished it"):
         tables.write(path, INIT, SHAPE)
     assert os.listdir(tmp_path) == ["table.npy"]

@@ -54,7 +54,7 @@ TABLE = ("table", "--initializer=random_normal", "--seed=1", "--out=b.npy", "--s
         ([*TABLE, "--rows="], "--rows must be"),
         ([*TABLE, "--part="], "--part must be"),
         ([*TABLE, "--shards="], "--shards must be"),
-        (["table", "--plan="], "Is a directory"),
+        (["table", "--plan="], "plan must be the name of a file"),
         (["table", "--finish", "--out=none/b.npy"], "there is no folder none"),
         ([*TABLE, "--out=" + "b" * 250 + ".npy"], "at most 200 bytes"),
         ([*TABLE, "--part=1/100000000"], "n <= 99999"),
@@ -127,14 +127,14 @@ def test_bytes_after_the_last_tensor(capsys):
     assert "1 bytes follow" in said(capsys, "verify", "a.safetensors")
 
 
-def test_shards_of_two_runs():
+def test_shards_of_two_jobs():
     for seed in (1, 2):
         tables.write(f"s{seed}", initializers.RandomNormal(seed=seed), (8, 3), shards=2)
     name = sorted(os.listdir("s1"))[1]
     os.replace(f"s2/{name}", f"s1/{name}")
     report = tables.verify("s1")
     assert not report.ok
-    assert "of different runs: initializer.config.seed 1 and 2" in str(report)
+    assert "of different jobs: initializer.config.seed 1 and 2" in str(report)
 
 
 PLAN = 'seed = 7\n[[table]]\nname = "t"\nshape = [8, 3]\ninitializer = "random_normal"\n'
@@ -235,7 +235,7 @@ def test_an_interrupted_plan_says_what_is_saved(monkeypatch, capsys):
 
 def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
     """And that of the first, which the format may refuse."""
-    from seedbed.tables import safetensors
+    from seedbed.tables.formats import safetensors
 
     header, made = safetensors.header, []
 
@@ -258,7 +258,7 @@ def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
         ([*TABLE[:-1], f"--shape={'9' * 5000}x4"], "--shape must be sizes joined by x"),
         ([*TABLE, f"--set=stddev=1{'0' * 400}"], "RandomNormal: stddev must be a finite number"),
         (["table", "--initializer=initializer", "--out=b.npy", "--shape=2"], "must implement"),
-        (["show", "--initializer=initializer", "--shape=8x3"], "seedbed show: Initializer must"),
+        (["show", "--initializer=initializer", "--shape=8x3"], "seedbed: Initializer must"),
         (["show", "--initializer=constant", "--set=value=1e999", "--shape=8x3"], "finite values"),
         (
             ["table", "--initializer=constant", "--set=value={}", "--out=b.npy", "--shape=2"],

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
+from seedbed.errors import FormatError
+from seedbed.storage.atomic import Folder
 from seedbed.tables import pipeline
 from tests import processes
 
@@ -90,10 +92,20 @@ def test_without_resume_it_is_refused_and_kept(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["table.npy"]
 
 
-def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch):
-    for shards in (None, 3):
-        interrupted(tmp_path / ("s" if shards else "t.npy"), monkeypatch, 0, shards=shards)
-        assert os.listdir(tmp_path) == []
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), MemoryError()]
+)
+@pytest.mark.parametrize("shards", [None, 3])
+def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch, shards, error):
+    path = tmp_path / ("shards" if shards else "table.npy")
+    with stopped_after(monkeypatch, 0, error), pytest.raises((OSError, type(error))):
+        write(path, shards=shards)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fault_of_the_program_leaves_what_there_is(tmp_path, monkeypatch):
+    interrupted(tmp_path / "table.npy", monkeypatch, 0)
+    assert sorted(os.listdir(tmp_path)) == ["table.npy.part", "table.npy.part.json"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_nothing_is_left_where_nothing_was_saved(tmp_path, monkeypatch):
         ({"rows": (0, 19_999)}, "rows"),
     ],
 )
-def test_another_run_is_refused(tmp_path, monkeypatch, changed, key):
+def test_another_job_is_refused(tmp_path, monkeypatch, changed, key):
     path = tmp_path / "table.safetensors"
     interrupted(path, monkeypatch)
     before = {item: item.read_bytes() for item in tmp_path.iterdir()}
@@ -124,7 +136,7 @@ def test_other_code_is_refused(tmp_path, monkeypatch, name):
     path = tmp_path / "table.npy"
     interrupted(path, monkeypatch)
     monkeypatch.setattr(output, name, 2 if name.isupper() else lambda: "another")
-    with pytest.raises(tables.OutputError, match="another run"):
+    with pytest.raises(tables.OutputError, match="another job"):
         write(path, resume=True)
 
 
@@ -136,9 +148,9 @@ def test_a_bit_flipped_in_the_state(tmp_path, monkeypatch, position):
     data = bytearray(place.read_bytes())
     data[position % len(data)] ^= 1 << position % 8
     place.write_bytes(data)
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path, resume=True)
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path)
     assert not path.exists()
 
@@ -148,7 +160,7 @@ def test_a_truncated_state(tmp_path, monkeypatch, length):
     path, place = tmp_path / "table.npy", tmp_path / "table.npy.part.json"
     interrupted(path, monkeypatch)
     place.write_bytes(place.read_bytes().rstrip()[:length])
-    with pytest.raises(tables.OutputError, match="damaged"):
+    with pytest.raises(FormatError, match="damaged"):
         write(path, resume=True)
     write(path, force=True)
     assert np.array_equal(np.load(path), INIT(SHAPE))
@@ -237,7 +249,7 @@ def test_a_disk_that_is_full(small_disk, monkeypatch):
         with pytest.raises(tables.OutputError, match="bytes free"):
             write(path)
         assert os.listdir(folder) == []
-        monkeypatch.setattr("seedbed.tables.writing.check_space", lambda work: None)
+        monkeypatch.setattr("seedbed.tables.job.check_space", lambda work: None)
         with pytest.raises(OSError, match="No space"):
             write(path)
         saved = json.loads((folder / "table.npy.part.json").read_text())["done"]
@@ -253,20 +265,18 @@ def test_a_disk_that_is_full(small_disk, monkeypatch):
 
 
 def test_no_room_even_for_the_state(tmp_path, monkeypatch):
-    from seedbed.tables import states
-
     path = tmp_path / "table.npy"
-    write_text = states.write_text
+    write_text = Folder.write_text
     left = [15]
 
-    def failing(place, text):
+    def failing(*arguments):
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_text(place, text)
+        write_text(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(states, "write_text", failing)
+        patch.setattr(Folder, "write_text", failing)
         with pytest.raises(OSError, match="No space"):
             write(path)
     assert write(path, resume=True).values < 1_000_000
@@ -359,7 +369,8 @@ def test_no_room_for_the_state_leaves_no_other_file(tmp_path, monkeypatch):
     (tmp_path / "state").write_text("old")
     with monkeypatch.context() as patch:
         patch.setattr(atomic.os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            atomic.write_text(tmp_path / "state", "new")
+        with Folder(tmp_path) as folder, pytest.raises(OSError, match="No space") as caught:
+            folder.write_text("state", "new")
+    assert caught.value.filename == str(tmp_path / "state.new")
     assert os.listdir(tmp_path) == ["state"]
     assert (tmp_path / "state").read_text() == "old"

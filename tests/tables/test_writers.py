@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 
 from seedbed import initializers, tables
+from seedbed.errors import FormatError
+from seedbed.storage.atomic import Folder
+from seedbed.tables import pipeline
+from seedbed.tables.job import Job
+from seedbed.tables.state import State
 from tests import processes
 
 INIT = initializers.TruncatedNormal(seed=5)
@@ -32,11 +37,9 @@ def in_a_process_of_its_own(call):
 @pytest.mark.parametrize("by_finish", [False, True])
 @pytest.mark.parametrize("shards", [None, 3])
 def test_nobody_else_writes_until_the_name_is_given(tmp_path, monkeypatch, shards, by_finish):
-    from seedbed.tables import finishing, pipeline, writing
-
     path = tmp_path / ("shards" if shards else "table.npy")
     said = []
-    publish = finishing.publish
+    publish = Folder.publish
 
     def second():
         monkeypatch.setattr(pipeline, "write_all", None)  # dies when it has begun
@@ -47,10 +50,10 @@ def test_nobody_else_writes_until_the_name_is_given(tmp_path, monkeypatch, shard
         publish(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "publish", late)
+        patch.setattr(Folder, "publish", late)
         if by_finish:
             with monkeypatch.context() as unfinished:
-                unfinished.setattr(writing, "try_finish", lambda *_, **__: [])
+                unfinished.setattr(Job, "_finish", lambda job: [])
                 tables.write(path, INIT, SHAPE, shards=shards)
             tables.finish(path)
         else:
@@ -88,20 +91,18 @@ def test_two_starts_at_once(tmp_path):
         assert os.listdir(path.parent) == ["table.npy"]
 
 
-def test_a_state_of_a_run_that_starts_is_not_replaced(tmp_path, monkeypatch):
-    """Another run begins between the first look and the lock; it is there to be resumed."""
-    from seedbed.tables import writing as module
-
+def test_a_state_of_a_job_that_starts_is_not_replaced(tmp_path, monkeypatch):
+    """Another job begins between the first look and the lock; it is there to be resumed."""
     path = tmp_path / "table.npy"
-    real = module._opened
+    real = Job._locked
     other = initializers.RandomNormal(seed=1)
 
     def late(*arguments):
-        monkeypatch.setattr(module, "_opened", real)
+        monkeypatch.setattr(Job, "_locked", real)
         tables.write(path, other, SHAPE, part=(1, 2))
         return real(*arguments)
 
-    monkeypatch.setattr(module, "_opened", late)
+    monkeypatch.setattr(Job, "_locked", late)
     with pytest.raises(tables.OutputError, match="in 2 parts"):
         tables.write(path, INIT, SHAPE)
     tables.write(path, other, SHAPE, part=(2, 2))
@@ -109,33 +110,23 @@ def test_a_state_of_a_run_that_starts_is_not_replaced(tmp_path, monkeypatch):
 
 
 def test_a_refused_part_leaves_the_file_of_another(tmp_path, monkeypatch):
-    """Two parts of different runs: one has saved its state, but written nothing yet."""
-    from seedbed.tables import writing as module
-
+    """Two parts of different jobs: one has saved its state, but written nothing yet."""
     path = tmp_path / "table.npy"
     other = initializers.RandomNormal(seed=1)
     said = []
 
     def second():
-        monkeypatch.setattr(module, "starting_state", lambda output, part, **_: blank(output, part))
+        monkeypatch.setattr(Job, "check", lambda job: job.blank)  # the look before the lock
         tables.write(path, other, SHAPE, part=(2, 2))
 
-    begin = module.starting_state
-
-    def blank(output, part):
-        monkeypatch.setattr(
-            module, "starting_state", begin
-        )  # the look under the lock is a real one
-        return module.State(output.describe(), part, 0, 1)
-
-    def save(self, place, real=module.State.save):
-        real(self, place)
+    def save(*arguments, real=State.save):
+        real(*arguments)
         if not said:
             said.append(in_a_process_of_its_own(second))
 
-    monkeypatch.setattr(module.State, "save", save)
+    monkeypatch.setattr(State, "save", save)
     tables.write(path, INIT, SHAPE, part=(1, 2))
-    assert "of another run" in said[0]
+    assert "of another job" in said[0]
     tables.write(path, INIT, SHAPE, part=(2, 2))
     assert np.array_equal(np.load(path), INIT(SHAPE))
 
@@ -144,7 +135,7 @@ def test_a_part_starts_again_by_force_whatever_its_state(tmp_path):
     path, place = tmp_path / "table.npy", tmp_path / "table.npy.part-1-of-2.json"
     tables.write(path, INIT, SHAPE, part=(1, 2))
     place.write_text("{")
-    with pytest.raises(tables.OutputError, match=r"damaged; to start again remove .*npy\.part\*"):
+    with pytest.raises(FormatError, match=r"damaged.*; to start again remove .*npy\.part\*"):
         tables.write(path, INIT, SHAPE, part=(1, 2), resume=True)
     tables.write(path, INIT, SHAPE, part=(1, 2), force=True)
     before = place.read_bytes()
@@ -156,15 +147,13 @@ def test_a_part_starts_again_by_force_whatever_its_state(tmp_path):
 
 
 def test_finish_of_what_is_finished(tmp_path, monkeypatch):
-    from seedbed.tables import writing as module
-
     path = tmp_path / "table.npy"
     for number in (1, 2):
         tables.write(path, INIT, SHAPE, part=(number, 2))
     assert tables.finish(path) is None
     path.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "try_finish", lambda *_, **__: [])
+        patch.setattr(Job, "_finish", lambda job: [])
         for number in (1, 2):
             tables.write(path, INIT, SHAPE, part=(number, 2))
     os.link(tmp_path / "table.npy.part", path)  # killed then
@@ -176,16 +165,15 @@ def test_finish_of_what_is_finished(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shards", [None, 3])
 def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards):
     """Killed once the final name was given."""
-    from seedbed.tables import finishing
-
     path = tmp_path / ("shards" if shards else "table.npy")
 
-    def killed(partial, final, **_):
-        os.rename(partial, final) if shards else os.link(partial, final)
+    def killed(folder, partial, final, **_):
+        call = os.rename if shards else os.link
+        call(folder.path / partial, folder.path / final)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(finishing, "publish", killed)
+        patch.setattr(Folder, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             tables.write(path, INIT, SHAPE, shards=shards)
     assert len(os.listdir(tmp_path)) > 1
@@ -196,8 +184,8 @@ def test_resume_cleans_up_after_a_finished_output(tmp_path, monkeypatch, shards)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_forked_child_is_no_writer():
     code = (
-        "import os\nfrom seedbed.storage import atomic\natomic._writing['table.npy'] = None\n"
-        "child = os.fork()\nif not child: os._exit(len(atomic._writing))\n"
-        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(atomic._writing))"
+        "import os\nfrom seedbed.storage import locks\nlocks._writing['table.npy'] = None\n"
+        "child = os.fork()\nif not child: os._exit(len(locks._writing))\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(locks._writing))"
     )
     assert processes.output(code).split() == ["0", "1"]

@@ -45,9 +45,9 @@ def _instructions() -> str:
 
 def _cache() -> str:
     """Return where compiled kernels are kept."""
-    from seedbed_kernels import machine_code
+    from seedbed_kernels import disk_cache
 
-    folder = machine_code.writable_folder()
+    folder = disk_cache.writable_folder()
     return str(folder or "none: no folder is writable; set NUMBA_CACHE_DIR")
 
 

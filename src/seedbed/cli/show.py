@@ -3,12 +3,13 @@
 import math
 import os
 import secrets
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..storage.atomic import OutputError, publish
+from ..errors import ArgumentError, MissingPackageError, OutputError
+from ..storage.atomic import Folder, failing, refusing, resolved
+from ..storage.foreign import local_path
 from ..tables.table import table
 from ..values.dtypes import largest_below, smallest_not_below
 from ..values.recipes import Haar, Normal, Recipe, TruncatedNormal, Uniform
@@ -66,39 +67,49 @@ def draw(
 
     Raises
     ------
-    ValueError, TypeError
+    SeedbedError
         If an argument is not as said above, or if matplotlib is missing; before any work.
     """
-    path = Path(path)
+    path = local_path(path, "--out")
+    target = resolved(path)
     if path.suffix not in FORMATS:
-        raise ValueError(f"seedbed show: a picture ends in {', '.join(FORMATS)}; given {path}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: folder {path.parent} is not there or not writable")
+        raise ArgumentError(f"a picture ends in {', '.join(FORMATS)}; given {path}")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OutputError(f"{path}: folder {target.parent} is not there or not writable")
     if os.path.lexists(path) and not force:
         raise OutputError(f"{path}: exists; --force replaces it")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path}: exists, and is not a regular file")
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("seedbed show needs matplotlib: pip install 'seedbed[plot]'") from None
-    drawn = table(init, shape, dtype, owner="seedbed show")
+        raise MissingPackageError(
+            "seedbed show needs matplotlib: pip install 'seedbed[plot]'"
+        ) from None
+    drawn = table(init, shape, dtype)
     if drawn.size < 2 or drawn.dtype.kind == "c":
-        raise ValueError(f"seedbed show: draws two or more real values; given {drawn}")
+        raise ArgumentError(f"show draws two or more real values; given {drawn}")
     values = np.empty(min(drawn.size, VALUES), drawn.dtype)
     drawn.fill(values, 0)
     if not np.isfinite(values).all():
-        raise ValueError(f"seedbed show: draws finite values; {drawn} has others")
+        raise ArgumentError(f"show draws finite values; {drawn} has others")
     try:
         theory = _theory(drawn.init.recipe(shape), shape)
     except NotImplementedError:  # an initializer of the user's own
         theory = None
     figure = Figure((8, 6), dpi=150, layout="constrained")
     _paint(figure, str(drawn), values.astype(np.float64), drawn.dtype, theory)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # nobody else's
-    try:
-        figure.savefig(partial, format=path.suffix[1:])
-        publish(partial, path, replace=force)
-    finally:
-        partial.unlink(missing_ok=True)
+    with refusing(path):
+        folder = Folder(target.parent)
+    partial = f".{target.name}.{secrets.token_hex(4)}"  # nobody else's
+    with folder, failing(path):
+        try:
+            with open(folder.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                figure.savefig(file, format=path.suffix[1:])
+            folder.publish(partial, target.name, replace=force)
+            folder.sync()
+        finally:
+            folder.remove(partial)
     mean, stddev = _moments(values.astype(np.float64))[:2]
     wanted = f" (theory {theory.moments[0]:.6g} and {theory.moments[1]:.6g})" if theory else ""
     found = f"mean {mean:.6g}, stddev {stddev:.6g}"

@@ -34,7 +34,41 @@ def ready() -> Any:
         raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
     if not ready:
         raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+    problem = _misfit(cuda.cudadrv.driver.get_version())
+    if problem is not None:
+        raise DeviceError(f"{needs} {problem}")
     return cuda
+
+
+def _misfit(driver: tuple[int, int]) -> str | None:
+    """Return what is needed where compiler, linker and driver are of releases that do not fit.
+
+    A linker takes code of its own and earlier releases. A driver runs what a linker of its own or
+    an earlier major version made; without a linker, it links.
+    """
+    from seedbed_kernels import cuda_release
+
+    compiler, linker = cuda_release.compiler(), cuda_release.linker() or driver
+    if compiler is not None and linker < compiler:
+        return (
+            f"a compiler and a linker that fit: libNVVM is of CUDA {_dotted(compiler)}, "
+            f"the linker in use of CUDA {_dotted(linker)}: {_install(linker)}"
+        )
+    if driver[0] < linker[0]:
+        return (
+            f"a driver for CUDA {linker[0]}; the one installed is for CUDA {_dotted(driver)}: "
+            f"{_install(driver)}, or update the driver"
+        )
+    return None
+
+
+def _dotted(release: tuple[int, int]) -> str:
+    return f"{release[0]}.{release[1]}"
+
+
+def _install(release: tuple[int, int]) -> str:
+    major, minor = release
+    return f"pip install 'seedbed[cuda{major}]' 'cuda-toolkit=={major}.{minor}.*'"
 
 
 def device_number(device: Any) -> int:

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values import recipes
 from ..values.dtypes import as_dtype
 from .arguments import PLAIN, as_array, as_keras, as_number, finite, plain, restored
@@ -50,6 +50,12 @@ class Constant(Initializer):
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
+        return recipes.Constant(self._values)
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return what the values of rows of keys are."""
+        if np.ndim(self._values):
+            raise ArgumentError("has no rows of keys: value must be one number; given an array")
         return recipes.Constant(self._values)
 
     def get_config(self) -> dict[str, Any]:

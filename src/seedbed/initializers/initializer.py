@@ -1,21 +1,25 @@
 """What all initializers share: the call, the configuration, the seed."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar, overload
 
-from ..errors import SeedbedError, warn
+import numpy.typing as npt
+
+from ..errors import ArgumentError, SeedbedError, brief, warn
 from ..values.fill import fill
 from ..values.recipes import Recipe
-from ..values.request import Request
+from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
 from ..values.window import Window
 from .arguments import serialized
+
+Out = TypeVar("Out")
 
 
 class Initializer:
     """Base of all initializers: a description of a table that makes it, or a window of it.
 
-    Subclasses implement `source`, or else `__call__`, and `get_config` with the arguments of their
+    Subclasses implement `recipe`, or else `__call__`, and `get_config` with the arguments of their
     constructor.
 
     Attributes
@@ -27,12 +31,46 @@ class Initializer:
 
     windowed = True
 
+    @overload
     def __call__(
         self,
         shape: Sequence[int],
         dtype: Any = None,
         *,
         window: Window | None = None,
+        rows: Any = None,
+        out: None = None,
+        device: Literal["cpu"] | None = None,
+    ) -> npt.NDArray[Any]: ...
+    @overload
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: Window | None = None,
+        rows: Any = None,
+        out: Out,
+        device: str | None = None,
+    ) -> Out: ...
+    @overload
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: Window | None = None,
+        rows: Any = None,
+        out: None = None,
+        device: str,
+    ) -> Any: ...
+    def __call__(
+        self,
+        shape: Sequence[int],
+        dtype: Any = None,
+        *,
+        window: Any = None,
+        rows: Any = None,
         out: Any = None,
         device: str | None = None,
     ) -> Any:
@@ -41,14 +79,21 @@ class Initializer:
         Parameters
         ----------
         shape : sequence of int
-            The full table, below 2**63 bytes. It need not fit in memory if `window` does.
+            The full table, of at most 2**66 elements (2**65 of 8 bytes). It need not fit in memory
+            if what is asked of it does.
         dtype : dtype or name, optional
             That of `out` if there is one, else float32.
         window : tuple of slice, optional
             One step-1 slice an axis, inside `shape`; all of it by default. Fans come from the full
             shape, never from the window.
+        rows : slice, or array or sequence of int, optional
+            Numbers of rows, from 0, in any order, repeated or not: ``rows=ids`` gives
+            ``init(shape)[ids]``, and ``rows=slice(3, None, 8)`` every eighth row. With `window`
+            for the other axes, of which the first is None: ``window=(None, slice(0, 32))``.
+            Arrays on a GPU stay there; their numbers are not checked.
         out : array, optional
-            C-contiguous and writable, of the window's shape and of `dtype`; filled in place.
+            Writable, of the shape of what is asked and of `dtype`; filled in place. C-contiguous;
+            with `rows` its rows may be those of a wider array.
         device : str, optional
             ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
 
@@ -57,22 +102,104 @@ class Initializer:
         array
             `out` if given, else a new array: of NumPy, or on the GPU. ``init(shape)[window]`` and
             ``init(shape, window=window)`` are equal bit for bit.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError, DeviceError
+            If an argument is not as said above; before any work, and before a random seed is drawn.
+
+        Examples
+        --------
+        >>> from seedbed import initializers
+        >>> init = initializers.RandomNormal(stddev=0.02, seed=7)
+        >>> table = init((1000, 64))
+        >>> bool((init((1000, 64), rows=[7, 3, 7]) == table[[7, 3, 7]]).all())
+        True
         """
         try:
-            request = Request(shape, dtype, window=window, out=out, device=device)
+            request = Request(shape, dtype, window=window, rows=rows, out=out, device=device)
             recipe = self.recipe(request.shape)
             recipe.check(request.shape, request.dtype)
-            return fill(recipe, request, self.stream(window is None))
+            return fill(recipe, request, self.stream(window is None and rows is None))
+        except SeedbedError as error:
+            error.named(type(self).__name__)
+            raise
+
+    def keyed(
+        self,
+        keys: Any,
+        width: int,
+        dtype: Any = None,
+        *,
+        columns: slice | None = None,
+        fans: tuple[float, float] | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> Any:
+        """Return rows of 64-bit keys: of hashed ids, for which there is no table of any height.
+
+        A row depends on the seed, its key and nothing else; a wider one begins with it.
+
+        Parameters
+        ----------
+        keys : array or sequence of int
+            In [-2**63, 2**64), of any shape. They are taken as 64 bits: -1 and 2**64 - 1 are the
+            same key. `seedbed.seeds.key` makes one of text.
+        width : int
+            Columns of a row: at most 2**33, or 2**32 in float64.
+        dtype : dtype or name, optional
+            That of `out` if there is one, else float32.
+        columns : slice, optional
+            Of step 1: make only these columns.
+        fans : (number, number), optional
+            Inputs and outputs, for initializers whose values depend on the number of rows.
+        out : array, optional
+            Writable, of shape ``keys.shape + (columns,)``; its rows may be those of a wider array.
+        device : str, optional
+            ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+
+        Returns
+        -------
+        array
+            `out` if given, else a new array of shape ``keys.shape + (columns,)``.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError, DeviceError
+            If an argument is not as said above, if the initializer has no rows of its own
+            (Orthogonal, Identity, STFT, a Constant of an array), or has a seed that advances.
+
+        Examples
+        --------
+        >>> from seedbed import initializers
+        >>> init = initializers.RandomUniform(seed=7)
+        >>> rows = init.keyed([12345678901234567890, -1], 64)
+        >>> bool((init.keyed([-1], 32) == rows[1:, :32]).all())
+        True
+        """
+        try:
+            request = KeyedRequest(keys, width, dtype, columns=columns, out=out, device=device)
+            recipe = self.keyed_recipe(request.width, fans)
+            recipe.check(request.shape, request.dtype)
+            return fill(recipe, request, self.keyed_stream())
         except SeedbedError as error:
             error.named(type(self).__name__)
             raise
 
     def recipe(self, shape: tuple[int, ...]) -> Recipe:
         """Return what the values of a table are."""
-        raise NotImplementedError(f"{type(self).__name__} must implement source or __call__")
+        raise NotImplementedError(f"{type(self).__name__} must implement recipe or __call__")
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> Recipe:
+        """Return what the values of rows of keys are."""
+        raise ArgumentError("has no rows of keys: its values depend on the whole table")
 
     def stream(self, whole: bool = True) -> Stream | None:
         """Return the random numbers of the next call, for a whole table or a window; or none."""
+        return None
+
+    def keyed_stream(self) -> Stream | None:
+        """Return the random numbers of rows of keys; or none."""
         return None
 
     def get_config(self) -> dict[str, Any]:
@@ -151,6 +278,17 @@ class RandomInitializer(Initializer):
                     "pass a SeedGenerator for new ones on each call, or an initializer to each use"
                 )
         return Stream(self.seed)
+
+    def keyed_stream(self) -> Stream:
+        """Return the random numbers of rows of keys."""
+        if isinstance(self.seed, SeedGenerator) or (
+            isinstance(self.seed, Stream) and self.seed.draw
+        ):
+            raise ArgumentError(
+                "seed must be an integer for rows of keys, which are the same on every call; "
+                f"given {brief(self.seed)}"
+            )
+        return self.seed if isinstance(self.seed, Stream) else Stream(self.seed)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer.

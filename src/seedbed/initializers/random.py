@@ -39,6 +39,10 @@ class RandomNormal(RandomInitializer):
         """Return the distribution of a table's values."""
         return recipes.Normal(float(self.mean), float(self.stddev))
 
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""
         return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
@@ -96,6 +100,10 @@ class TruncatedNormal(RandomInitializer):
             float(self.mean), float(self.stddev), float(self.lower), float(self.upper)
         )
 
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer: Keras' own, and other bounds."""
         config = {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
@@ -139,6 +147,10 @@ class RandomUniform(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         return recipes.Uniform(float(self.minval), float(self.maxval))
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        return self.recipe((1, width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer."""

@@ -69,9 +69,9 @@ class STFT(Initializer):
             try:
                 get_window(window, 1)
             except ValueError as error:
-                raise ArgumentError(f"window must be one of SciPy's; {error}").named(
-                    owner
-                ) from None
+                raise ArgumentError(
+                    f"window must be one of SciPy's; given {window!r} ({error})"
+                ).named(owner) from None
         elif window is not None:
             try:
                 values = as_array(window)

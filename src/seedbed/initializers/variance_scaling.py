@@ -186,6 +186,24 @@ class VarianceScaling(RandomInitializer):
                 f"{' and '.join(given)} must be axes of the shape; "
                 f"given {' and '.join(map(str, given.values()))} for {shape}"
             ).named(type(self).__name__) from None
+        return self._of_fans(fan_in, fan_out)
+
+    def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
+        """Return the distribution of rows of keys."""
+        if fans is None:
+            if self.mode != "fan_out" or self.input_axes is not None or self._axes_of_jax():
+                raise ArgumentError(
+                    f"fans=(fan_in, fan_out) must be given for rows of keys, which belong to no "
+                    f"table that {self.mode} could be counted of; given None"
+                )
+            fans = (1, width)
+        owner = type(self).__name__
+        if not isinstance(fans, (tuple, list)) or len(fans) != 2:
+            raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
+        return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
+
+    def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
+        """Return the distribution for numbers of inputs and outputs."""
         if self.mode == "fan_in":
             fan = fan_in
         elif self.mode == "fan_out":

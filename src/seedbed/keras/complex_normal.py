@@ -13,7 +13,6 @@ from ..values import recipes
 from ..values.dtypes import as_dtype
 from ..values.fill import fill
 from ..values.request import Request
-from ..values.window import Window
 
 
 class ComplexNormal(Initializer):
@@ -49,7 +48,8 @@ class ComplexNormal(Initializer):
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: Any = None,
+        rows: Any = None,
         out: Any = None,
         device: str | None = None,
     ) -> Any:
@@ -66,6 +66,7 @@ class ComplexNormal(Initializer):
             (*shape, 2),
             real,
             window=None if window is None else (*window, slice(0, 2)),
+            rows=rows,
             out=None if out is None else out.view(real).reshape(*out.shape, 2),
             device=device,
         )

@@ -12,7 +12,6 @@ from keras.src.backend import in_stateless_scope
 from .. import initializers
 from ..initializers.initializer import RandomInitializer as _RandomInitializer
 from ..values.seeds import SeedGenerator, Stream
-from ..values.window import Window
 from . import tensors
 from .registering import register
 
@@ -64,7 +63,8 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer, *_of
         *,
         partition_shape: Sequence[int] | None = None,
         partition_offset: Sequence[int] | None = None,
-        window: Window | None = None,
+        window: Any = None,
+        rows: Any = None,
         out: Any = None,
         device: str | None = None,
     ) -> Any:
@@ -83,7 +83,7 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer, *_of
             How the variable lies on JAX's devices. Each device's piece is made on its own.
         partition_shape, partition_offset : sequence of int, optional
             The part to make of a variable that TensorFlow partitions.
-        window, out, device : optional
+        window, rows, out, device : optional
             As in `seedbed.initializers`; with one of them the result, too, is as there.
 
         Returns
@@ -91,8 +91,8 @@ class Initializer(initializers.Initializer, keras.initializers.Initializer, *_of
         tensor
             Equal, bit for bit, to the NumPy array of the same initializer and seed.
         """
-        if window is not None or out is not None or device is not None:
-            return self.array(shape, dtype, window=window, out=out, device=device)
+        if not window is rows is out is device is None:
+            return self.array(shape, dtype, window=window, rows=rows, out=out, device=device)
         if partition_shape is None:
             return tensors.as_tensor(self, shape, dtype, layout)
         offset = partition_offset or (0,) * len(partition_shape)

@@ -1,166 +1,257 @@
-"""Files that appear whole or not at all, and one writer at a time.
+"""Files that appear whole or not at all.
 
 What is written goes under a temporary name in the same folder and gets the final name when it is
-complete and flushed. No step needs more of the file system than POSIX asks for; where it cannot
-lock, writers are told so and go on.
+complete and flushed. No step needs more of the file system than POSIX asks for.
 """
 
 import contextlib
 import errno
 import os
-import warnings
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from ..errors import OutputError
+from ..errors import OutputError, SeedbedError, StorageError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_LOCK_SPACE = 2**62  # bytes, mostly past the end of the file, that stand for all of it
-_writing: dict[str, object] = {}  # POSIX locks do not keep out threads of one process
-if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no lock of its parent
-    os.register_at_fork(after_in_child=_writing.clear)
+_AT = os.open in os.supports_dir_fd  # POSIX
+_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder, where the system lets folders be opened."""
-    with contextlib.suppress(PermissionError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file at once: either the old or the new text is there, never less.
-
-    For one writer at a time: a file that a kill leaves has the name of the next one.
-    """
-    new = path.with_name(path.name + ".new")
-    try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+def resolved(path: Path) -> Path:
+    """Return a path of a file, or what it is a symbolic link to: links are written through."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextlib.contextmanager
-def opened(path: Path, part: int, of: int, *, create: bool = True) -> Iterator[int]:
-    """Open a file for writing part `part` of `of`, from 1, as the only writer of that part.
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what the system says before any work is done into an `OutputError`, with the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SeedbedError):
+            raise
+        told = OutputError(f"{error.filename or path}: {error.strerror or error}")
+        raise _noted(told, error) from error
 
-    Nobody may open and close the file again meanwhile: the first descriptor that a process closes
-    takes all its POSIX locks on the file along.
 
-    Yields
-    ------
-    int
-        The file descriptor. The file is created empty if there is none, unless `create` is False.
+@contextlib.contextmanager
+def failing(path: Path) -> Iterator[None]:
+    """Turn what the system says in the middle of work into a `StorageError`, with the path."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SeedbedError):
+            raise
+        where = path if error.errno is not None else None  # else it is not about a file
+        told = StorageError(error.errno, error.strerror or str(error), error.filename or where)
+        raise _noted(told, error) from error
+
+
+def _noted(new: SeedbedError, old: OSError) -> SeedbedError:
+    for note in getattr(old, "__notes__", ()):
+        new.add_note(note)
+    return new
+
+
+class Folder:
+    """An open folder.
+
+    Names are looked up in the folder that was opened, whatever its own name comes to mean, and no
+    symbolic link of those names is followed: in a folder that others may write, they may be there.
+
+    Parameters
+    ----------
+    path : path
+        Errors tell it.
+    follow : bool
+        Whether `path` itself may be a symbolic link.
 
     Raises
     ------
-    OutputError
-        If somebody else writes that part, or a part in common with it.
+    OSError
+        From here and from every method; with the whole path.
     """
-    key, mine = os.path.realpath(path), object()
-    try:
-        if _writing.setdefault(key, mine) is not mine:
-            raise _taken(path)
-        fd = _open_locked(path, part, of, os.O_CREAT if create else 0)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-    finally:
-        if _writing.get(key) is mine:
-            del _writing[key]
 
+    def __init__(self, path: Path, *, follow: bool = True) -> None:
+        self.path = path
+        self.fd: int | None = None
+        if _AT:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+            self.fd = os.open(path, flags)
 
-def _open_locked(path: Path, part: int, of: int, create: int) -> int:
-    while True:
-        fd = os.open(path, os.O_RDWR | create | getattr(os, "O_BINARY", 0), 0o666)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the folder."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def _name(self, name: str) -> str:
+        return name if self.fd is not None else str(self.path / name)
+
+    @contextlib.contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Give errors the whole path."""
         try:
-            _lock(fd, path, part, of)
-            if not is_at(fd, path):  # it became the final file between open and lock
-                os.close(fd)
-                continue
-            if os.fstat(fd).st_nlink > 1:  # killed while it became the final file: leave that alone
-                os.unlink(path)
-                os.close(fd)
-                continue
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+            yield
+        except OSError as error:
+            error.filename, error.filename2 = str(self.path / name), None
             raise
+
+    def names(self) -> list[str]:
+        """Return all names in the folder."""
+        return os.listdir(self.path if self.fd is None else self.fd)
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """Return what is known of a name, or of the link that it is; None if it is not there."""
+        with self._telling(name):
+            try:
+                return os.stat(self._name(name), dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a regular file.
+
+        Raises
+        ------
+        OutputError
+            If the name is one of something else.
+        """
+        path = self.path / name
+        flags |= _SAFE | getattr(os, "O_NONBLOCK", 0)
+        try:
+            with self._telling(name):
+                fd = os.open(self._name(name), flags, 0o666, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
+                raise OutputError(f"{path}: is a link, a folder or a pipe; remove it") from None
+            raise
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OutputError(f"{path}: is not a regular file; remove it")
         return fd
 
+    def folder(self, name: str) -> "Folder":
+        """Open a folder in the folder."""
+        inner = Folder.__new__(Folder)
+        inner.path, inner.fd = self.path / name, None
+        if self.fd is not None:
+            flags = os.O_RDONLY | os.O_DIRECTORY | _SAFE
+            with self._telling(name):
+                inner.fd = os.open(name, flags, dir_fd=self.fd)
+        return inner
 
-def _lock(fd: int, path: Path, part: int, of: int) -> None:
-    if fcntl is None:
-        return
-    start, stop = _LOCK_SPACE * (part - 1) // of, _LOCK_SPACE * part // of
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, stop - start, start)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise _taken(path) from None
-        if error.errno not in _NO_LOCKS:
-            raise
-        warnings.warn(f"{path}: no locks on this file system; let only one write", stacklevel=5)
+    def make_folder(self, name: str) -> None:
+        """Make a folder, unless it is there."""
+        with self._telling(name), contextlib.suppress(FileExistsError):
+            os.mkdir(self._name(name), dir_fd=self.fd)
 
+    def remove(self, name: str) -> None:
+        """Remove a name of a file; if it is there."""
+        with self._telling(name), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._name(name), dir_fd=self.fd)
 
-def remove_empty(path: Path, fd: int) -> None:
-    """Remove a file that is open here for writing, unless it holds something or others write it."""
-    with contextlib.suppress(OutputError):
-        _lock(fd, path, 1, 1)
-        if os.fstat(fd).st_size == 0:
-            path.unlink(missing_ok=True)
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder, if it is there and empty."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._name(name), dir_fd=self.fd)
 
+    def replace(self, old: str, new: str) -> None:
+        """Give a file another name, at once; a file of that name is no longer there."""
+        with self._telling(new):
+            os.replace(self._name(old), self._name(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
-def _taken(path: Path) -> OutputError:
-    return OutputError(f"{path}: another process is writing it")
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name; one that is there already is a FileExistsError."""
+        with self._telling(new):
+            os.link(self._name(old), self._name(new), src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
+    def sync(self) -> None:
+        """Flush the names in the folder, where the system lets folders be opened."""
+        if self.fd is not None:
+            with self._telling(""):
+                os.fsync(self.fd)
 
-def is_at(fd: int, path: Path) -> bool:
-    """Return whether an open file is the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        return False
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small file at once: either the old or the new text is there, never less.
 
-
-def publish(partial: Path, final: Path, *, replace: bool) -> None:
-    """Give what is complete and flushed its final name.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something of that name already, unless it may be replaced.
-    """
-    if replace:
-        os.replace(partial, final)
-    elif partial.is_dir():
-        os.rename(partial, final)  # fails if there is anything but an empty folder
-    else:
+        For one writer at a time: the name of what a killed one left is the name of the next one.
+        """
+        new = name + ".new"
+        self.remove(new)
         try:
-            os.link(partial, final)  # unlike a rename, never replaces
+            fd = self.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with self._telling(new), open(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            self.replace(new, name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(new)
+            raise
+        self.sync()
+
+    def publish(self, partial: str, final: str, *, replace: bool) -> None:
+        """Give what is complete and flushed its final name; `sync` flushes that.
+
+        Parameters
+        ----------
+        partial, final : str
+            A file, or a folder, and its name to come.
+        replace : bool
+            Whether it may take the place of another file, whose permissions it gets.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something of that name already that may not be replaced.
+        """
+        there = self.stat(final)
+        if replace:
+            if there is not None and stat.S_ISREG(there.st_mode):
+                with self._telling(partial):
+                    os.chmod(self._name(partial), there.st_mode & 0o777, dir_fd=self.fd)
+            self.replace(partial, final)
+        elif (found := self.stat(partial)) is not None and stat.S_ISDIR(found.st_mode):
+            with self._telling(final):  # fails if there is anything but an empty folder
+                os.rename(
+                    self._name(partial), self._name(final), src_dir_fd=self.fd, dst_dir_fd=self.fd
+                )
+        else:
+            self._publish_new(partial, final)
+
+    def _publish_new(self, partial: str, final: str) -> None:
+        try:
+            self.link(partial, final)  # unlike a rename, never replaces
         except FileNotFoundError:
             raise
         except FileExistsError:
-            if not os.path.samefile(partial, final):
+            if not self.same(partial, final):
                 raise
         except OSError:  # no hard links here
-            if os.path.lexists(final):
-                raise FileExistsError(errno.EEXIST, "exists", str(final)) from None
-            os.rename(partial, final)
-        partial.unlink(missing_ok=True)
-    sync_folder(final.parent)
+            if self.stat(final) is not None:
+                raise FileExistsError(
+                    errno.EEXIST, os.strerror(errno.EEXIST), str(self.path / final)
+                ) from None
+            self.replace(partial, final)
+            return
+        self.remove(partial)
+
+    def same(self, one: str, other: str) -> bool:
+        """Return whether two names are of one file."""
+        first, second = self.stat(one), self.stat(other)
+        return first is not None and second is not None and os.path.samestat(first, second)

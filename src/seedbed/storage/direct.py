@@ -23,15 +23,15 @@ PAGE = 4096  # bytes: a multiple of the sectors of all disks
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
-def room(nbytes: int) -> np.ndarray:
-    """Return memory for so many bytes of a file, whatever their offset there: see `place`."""
+def buffer(nbytes: int) -> np.ndarray:
+    """Return memory for so many bytes of a file, whatever their offset there: see `bounds`."""
     memory = np.empty(nbytes + 2 * PAGE, np.uint8)
     start = -memory.ctypes.data % PAGE
     return memory[start : start + nbytes + PAGE]
 
 
-def place(offset: int, nbytes: int) -> slice:
-    """Return where in a `room` bytes from `offset` go: pages of the file are pages of memory."""
+def bounds(offset: int, nbytes: int) -> slice:
+    """Return where in a `buffer` bytes from `offset` go: pages of the file are pages of memory."""
     start = offset % PAGE
     return slice(start, start + nbytes)
 

@@ -3,12 +3,12 @@
 `write` is all it takes for one table; `write_plan` writes many.
 """
 
-from ..storage.atomic import OutputError
+from ..errors import OutputError
 from .advice import ScaleWarning
-from .contents import describe
 from .finishing import finish
+from .layout import Tensor
 from .plan import named_seed, read_plan, write_plan
-from .read import Tensor, tensors
+from .reading import describe, tensors
 from .verifying import Report, verify
 from .writing import Summary, write
 

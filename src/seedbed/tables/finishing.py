@@ -1,23 +1,32 @@
-"""The last step: what is complete, and only that, gets its final name."""
+"""The last step: what is complete and right, and only that, gets its final name."""
 
 import contextlib
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from ..errors import ArgumentError, FormatError, OutputError, StorageError, brief, naming, warn
 from ..locks import renewed_lock
-from ..storage.atomic import OutputError, opened, publish
-from . import states
-from .output import MAX_OPEN, File, Output, Part
-from .states import State
+from ..storage.atomic import Folder, failing, refusing, resolved
+from ..storage.direct import read_all
+from ..storage.foreign import local_path, mapping, open_regular, understanding
+from ..storage.locks import locked
+from . import comparing, state
+from .configurations import absent_array
+from .layout import Extent, File
+from .output import MAX_OPEN, Output, Part
+from .state import State
 
-SAMPLES = 64  # of a table, looked at before it gets its name
-SAMPLE = 1024  # elements
+Opened = Callable[[File], contextlib.AbstractContextManager[int]]
+
 _turn = renewed_lock()  # who reads the shards of another thread takes its locks on them
 
 
-def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output | None:
+def finish(
+    path: str | os.PathLike[str], *, force: bool = False, check: str = "all"
+) -> Output | None:
     """Give an output that was written in parts its final name.
 
     Parameters
@@ -26,6 +35,8 @@ def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output | Non
         The final name.
     force : bool
         Whether to replace a file of that name.
+    check : {"all", "sample"}
+        What is compared with the stream first: all values, or 64 windows of every part.
 
     Returns
     -------
@@ -35,70 +46,147 @@ def finish(path: str | os.PathLike[str], *, force: bool = False) -> Output | Non
     Raises
     ------
     OutputError
-        If a part is missing, or is not what it should be, or if there is nothing to finish.
+        If a part is missing, or if there is nothing to finish.
+    FormatError
+        If the states beside it are damaged.
+    StorageError
+        If the values are not what they should be, or the disk fails.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}")
-    found = {place: State.load(place) for place in states.places_at(path)}
-    if not found and os.path.lexists(path):
-        return None
-    if not found:
-        raise OutputError(f"{path}: there is nothing to finish")
+    with naming("tables.finish"):
+        if check not in ("all", "sample"):
+            raise ArgumentError(f"check must be 'all' or 'sample'; given {brief(check)}")
+        path = local_path(path)
+        target = resolved(path)
+        if not target.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {target.parent}")
+        with contextlib.ExitStack() as stack:
+            with refusing(path):
+                folder = stack.enter_context(Folder(target.parent))
+                found = {name: State.load(folder, name) for name in state.names(folder, target)}
+            if not found and os.path.lexists(path):
+                return None
+            if not found:
+                raise OutputError(f"{path}: there is nothing to finish")
+            return _finish(path, folder, found, force, check)
+
+
+def _finish(
+    path: Path, folder: Folder, found: Mapping[str, State], force: bool, check: str
+) -> Output | None:
     first = next(iter(found.values()))
-    for place, state in found.items():
-        states.check_same(first.run, state, place)
-    output = Output.from_description(path, first.run)
-    if is_finished(output):
-        clean(output)
-        return None
-    missing = _missing(output, first.part.of)
+    for name, saved in found.items():
+        state.check_same(first.output, saved, folder.path / name)
+    with understanding(folder.path / next(iter(found)), "damaged"):
+        absent = [
+            absent_array(table.get("initializer"))
+            for table in mapping(first.output.get("tables"), "tables").values()
+        ]
+    if any(absent):
+        raise OutputError(f"{path}: {max(absent)}: write a part again with --resume")
+    with understanding(folder.path / next(iter(found)), "damaged"):
+        output = Output.from_description(path, first.output)
+        for saved in found.values():
+            if saved.part.of != first.part.of or saved.total != _total(output, saved.part):
+                raise FormatError(f"{saved.total:,} bytes are not part {saved.part}")
+    with refusing(path):
+        if problem(output, None, check) == "":
+            clean(output)
+            return None
+    missing = _missing(output, first.part.of, folder, first.output)
     if not missing:
         with contextlib.ExitStack() as stack:
             fds = {}
-            for file in output.files[:MAX_OPEN]:  # one of them keeps out who writes all
-                with contextlib.suppress(FileNotFoundError):
-                    lock = opened(output.partial / file.name, 1, 1, create=False)
-                    fds[file.name] = stack.enter_context(lock)
-            missing = try_finish(output, first.part.of, fds, force=force)
+            with refusing(path):
+                inside = _inside(output, folder, stack)
+                for file in output.files[:MAX_OPEN]:  # one of them keeps out who writes all
+                    with contextlib.suppress(FileNotFoundError):
+                        name = file.name or output.partial.name
+                        lock = locked(inside, name, 1, 1, create=False)
+                        fds[file.name] = stack.enter_context(lock)
+            with failing(output.partial):
+                missing = try_finish(output, first, None, folder, fds, force=force, check=check)
     if missing:
         raise OutputError(f"{path}: not complete: part {few(missing)}")
     return output
 
 
-def try_finish(output: Output, parts: int, fds: Mapping[str, int], *, force: bool) -> list[str]:
-    """Give an output its final name if all its parts are complete; else say which are not.
+def _total(output: Output, part: Part) -> int:
+    return sum(extent.nbytes for extent in output.extents(part))
 
-    Parts that end together may all try: whoever comes second finds it done.
+
+def _inside(output: Output, folder: Folder, stack: contextlib.ExitStack) -> Folder:
+    """Return the folder that the unfinished files are in."""
+    if output.shards is None:
+        return folder
+    return stack.enter_context(folder.folder(output.partial.name))
+
+
+def try_finish(
+    output: Output,
+    saved: State,
+    own: Part | None,
+    folder: Folder,
+    fds: Mapping[str, int],
+    *,
+    force: bool,
+    check: str,
+) -> list[str]:
+    """Give an output its final name if all its parts are complete; else say which are not.
 
     Parameters
     ----------
     output : Output
-        What is written.
-    parts : int
-        How many parts it is written in.
+    saved : State
+        Of any of its parts.
+    own : Part, optional
+        Which part this process has just written, so that a sample of it will do.
+    folder : Folder
+        That the output is in.
     fds : mapping
         The files, by name, that this process has open and locked: they stay so until the end.
     force : bool
         Whether to replace a file of that name.
+    check : {"all", "sample"}
+        What is compared of all other parts.
     """
-    missing = _missing(output, parts)
+    parts = saved.part.of
+    missing = _missing(output, parts, folder, saved.output)
     if missing:
-        return [] if _is_published(output) else missing
+        return [] if _is_published(output, folder) else missing
     with _turn:
         try:
-            _check(output, parts, fds)
-            publish(output.partial, output.path, replace=force and not output.shards)
+            _check_kept(output, saved)
+            _check_parts(output, parts, own, folder, fds, check)
+            replace = force and output.shards is None
+            folder.publish(output.partial.name, output.target.name, replace=replace)
         except FileExistsError:
-            raise FileExistsError(
-                errno.EEXIST, "exists; --force replaces it", str(output.path)
+            raise StorageError(
+                errno.EEXIST,
+                "exists, which it did not when the job began; --force --resume replaces it",
+                output.path,
             ) from None
         except FileNotFoundError:
-            if not _is_published(output):
+            if not _is_published(output, folder):
                 raise
-    for place in _places(output, parts):
-        place.unlink(missing_ok=True)
+    _clear(output, parts, folder)
     return []
+
+
+def _clear(output: Output, parts: int, folder: Folder) -> None:
+    """Flush the new name, and remove the states; whatever fails, the output is complete."""
+    try:
+        folder.sync()
+    except OSError as error:
+        raise StorageError(
+            error.errno,
+            f"is complete and has its name, but the folder is not flushed: {error.strerror}",
+            output.path,
+        ) from error
+    try:
+        for number in range(1, parts + 1):
+            folder.remove(state.name_of(output, Part(number, parts)))
+    except OSError as error:
+        warn(f"{output.path}: is complete; {error.filename} may be removed: {error.strerror}")
 
 
 def few(parts: Sequence[str]) -> str:
@@ -107,80 +195,122 @@ def few(parts: Sequence[str]) -> str:
     return ", ".join(parts[:5]) + more
 
 
-def _places(output: Output, parts: int) -> list[Path]:
-    return [states.place(output, Part(number, parts)) for number in range(1, parts + 1)]
-
-
-def _missing(output: Output, parts: int) -> list[str]:
+def _missing(output: Output, parts: int, folder: Folder, description: dict[str, Any]) -> list[str]:
     """Return which parts are not complete."""
     missing = []
-    for number, place in enumerate(_places(output, parts), 1):
-        state = states.load_if_there(place)
-        if state is None or not state.complete:
-            of = "missing" if state is None else f"{state.percent} done"
+    there = set(state.names(folder, output.target))
+    for number in range(1, parts + 1):
+        name = state.name_of(output, Part(number, parts))
+        saved = state.load_if_there(folder, name) if name in there else None
+        if saved is None or not saved.complete or saved.output != description:
+            of = "missing" if saved is None else f"{saved.percent} done"
             missing.append(f"{number}/{parts} ({of})")
     return missing
 
 
-def _check(output: Output, parts: int, fds: Mapping[str, int]) -> None:
-    """Refuse what is not as it should be: older files, sizes, headers, samples of the values."""
-    again = states.again(output, parts)
-    kept = [table for table in output.tables if table.kept is not None]
-    for place in _places(output, parts) if kept else ():
-        state = states.load_if_there(place)
-        for table in kept:
-            before = state and state.run["tables"][table.name]["kept"]
-            if before and table.kept and table.kept.describe() != before:
-                raise OSError(f"{table.kept.path}: changed while its rows were copied; {again}")
-    for file in output.files:
-        path, fd = output.partial / file.name, fds.get(file.name)
-        problem = _problem_at(file, path) if fd is None else _problem(file, fd)
-        if problem:
-            raise OSError(f"{path}: {problem}; {again}")
+def _check_kept(output: Output, saved: State) -> None:
+    """Refuse an output with rows of an older file that has changed since."""
+    for table in output.tables:
+        if table.kept is not None:
+            before: Any = saved.output["tables"][table.name]["kept"]
+            if table.kept.describe() != before:
+                again = state.again(output, saved.part.of)
+                raise StorageError(
+                    None, f"changed while its rows were copied; {again}", table.kept.path
+                )
 
 
-def _is_published(output: Output) -> bool:
-    return not output.partial.exists() and is_finished(output)
+def _check_parts(
+    output: Output,
+    parts: int,
+    own: Part | None,
+    folder: Folder,
+    fds: Mapping[str, int],
+    check: str,
+) -> None:
+    """Refuse an unfinished output that is not as it should be: sizes, headers, values."""
+    with contextlib.ExitStack() as stack:
+        inside = _inside(output, folder, stack)
+
+        def opened(file: File) -> contextlib.AbstractContextManager[int]:
+            if file.name in fds:
+                return contextlib.nullcontext(fds[file.name])
+            return _reading(inside.path / file.name, inside.fd)
+
+        for number in range(1, parts + 1):
+            part = Part(number, parts)
+            found = _problem(output.extents(part), opened, "sample" if part == own else check)
+            if found:
+                option = f"--part {part} --resume" if parts > 1 else "--resume"
+                raise StorageError(None, f"{found}; {option} writes it again", output.partial)
 
 
-def is_finished(output: Output) -> bool:
-    """Return whether an output is there under its final name; its values are sampled."""
-    paths = {output.path / file.name: file for file in output.files}
-    if output.shards and output.path.is_dir() and set(output.path.iterdir()) != set(paths):
-        return False
-    return all(path.is_file() and not _problem_at(file, path) for path, file in paths.items())
-
-
-def clean(output: Output) -> None:
-    """Remove what a run left that was killed once the output had its final name."""
-    places, partial = states.places(output), output.partial
-    if not partial.exists() or (partial.is_file() and partial.samefile(output.path)):
-        partial.unlink(missing_ok=True)
-        for place in places:
-            state = states.load_if_there(place)
-            if state and state.complete:
-                place.unlink(missing_ok=True)
-
-
-def _problem_at(file: File, path: Path) -> str | None:
-    """Return what is wrong with a file that this process has not locked."""
-    fd = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def _reading(path: Path, dir_fd: int | None) -> Iterator[int]:
+    fd = open_regular(path, dir_fd=dir_fd)
     try:
-        return _problem(file, fd)
+        yield fd
     finally:
         os.close(fd)
 
 
-def _problem(file: File, fd: int) -> str | None:
-    """Return what is wrong with a file that should be complete."""
-    if os.fstat(fd).st_size != file.size:
-        return f"has {os.fstat(fd).st_size:,} bytes, not {file.size:,}"
-    if os.pread(fd, len(file.header), 0) != file.header:
-        return "has another header"
-    for run in file.runs():
-        starts = range(0, run.end, max(run.end // SAMPLES, SAMPLE))
-        for start in (*starts, max(run.end - SAMPLE, 0)):
-            sample = run.cut(start, min(start + SAMPLE, run.end))
-            if not sample.is_right(fd):
-                return f"elements {sample.begin} to {sample.end} of {run.table.name} are wrong"
-    return None
+def _is_published(output: Output, folder: Folder) -> bool:
+    return folder.stat(output.partial.name) is None and problem(output, None, "sample") == ""
+
+
+def problem(output: Output, part: Part | None, check: str) -> str | None:
+    """Return what is wrong with an output of that name: nothing if it is right, None if not there.
+
+    Parameters
+    ----------
+    output : Output
+    part : Part, optional
+        Which part is looked at; all by default.
+    check : {"all", "sample"}
+    """
+    if not output.target.exists():
+        return None
+    if output.shards is not None:
+        ours = {file.name for file in output.files}
+        if not output.target.is_dir() or set(os.listdir(output.target)) != ours:
+            return "does not hold its shards" if os.listdir(output.target) else None
+
+    def opened(file: File) -> contextlib.AbstractContextManager[int]:
+        return _reading(output.target / file.name if file.name else output.target, None)
+
+    return _problem(output.extents(part or Part()), opened, check)
+
+
+def _problem(extents: Sequence[Extent], opened: Opened, check: str) -> str:
+    """Return what is wrong with the files of extents, or nothing."""
+    by_file: dict[str, list[Extent]] = {}
+    for extent in extents:
+        by_file.setdefault(extent.file.name, []).append(extent)
+    for found in by_file.values():
+        file = found[0].file
+        with opened(file) as fd:
+            size = os.fstat(fd).st_size
+            if size != file.size:
+                return f"has {size:,} bytes, not {file.size:,}"
+            header = bytearray(len(file.header))
+            read_all(fd, header, 0)
+            if header != file.header:
+                return "has another header"
+            looked_at = comparing.everything(found) if check == "all" else comparing.samples(found)
+            first = comparing.first_difference(looked_at, lambda _: fd)
+            if first:
+                return f"{file.name}: {first}" if file.name else first
+    return ""
+
+
+def clean(output: Output) -> None:
+    """Remove what a job left that was killed once the output had its final name."""
+    with output.open_folder() as folder:
+        name = output.partial.name
+        found = folder.stat(name)
+        if found is None or folder.same(name, output.target.name):
+            folder.remove(name)
+            for name in state.names(folder, output.target):
+                saved = state.load_if_there(folder, name)
+                if saved is not None and saved.complete:
+                    folder.remove(name)

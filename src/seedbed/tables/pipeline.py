@@ -6,17 +6,17 @@ disk that fills up is an error that can be answered, not a SIGBUS.
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..gpu.staging import Staging
-from ..storage.direct import PAGE, room, sync, write_all
+from ..storage.atomic import failing
+from ..storage.direct import PAGE, buffer, sync, write_all
 from ..values import threads
-from .output import Run
-from .states import State
+from .layout import Extent
+from .state import State
 
 BUFFERS = 3  # one being made, one being written, one between
 
@@ -26,52 +26,66 @@ class Journal:
 
     Parameters
     ----------
-    fds : mapping
-        Open files by name.
+    files : mapping
+        Open files by name, and a path for messages.
     state : State
         Where the chunks begin.
-    place : Path
-        Of the state file.
+    save : callable
+        Saves a state.
     seconds : float
         From one checkpoint to the next: this much work may be lost.
-    shown : progress bar
-        Told of the bytes.
+    shown : callable
+        Told of the bytes that are written.
     """
 
     def __init__(
-        self, fds: Mapping[str, int], state: State, place: Path, seconds: float, shown: Any
+        self,
+        files: Mapping[str, tuple[int, Path]],
+        state: State,
+        save: Callable[[State], None],
+        seconds: float,
+        shown: Callable[[int], object],
     ) -> None:
         self.state = state
-        self._fds = fds
-        self._place = place
+        self._files = files
+        self._save = save
         self._seconds = seconds
         self._shown = shown
+        self.values = self.nbytes = 0  # that were written
         self._done = state.done
-        self._unsynced: set[int] = set()
+        self._unsynced: dict[int, Path] = {}
         self._last = time.monotonic()
         self._broken = False
 
-    def put(self, chunk: Run, values: np.ndarray) -> None:
+    def put(self, chunk: Extent, values: np.ndarray) -> None:
         """Write the next chunk."""
         if self._broken:  # what follows a chunk that failed does not count
             return
         self._broken = True
-        fd = self._fds[chunk.file.name]
-        write_all(fd, values, chunk.offset)
-        self._unsynced.add(fd)
+        self.mend(chunk, values)
         self._done += chunk.nbytes
-        self._shown.update(chunk.nbytes)
+        self._shown(chunk.nbytes)
         if time.monotonic() - self._last >= self._seconds:
             self.checkpoint()
         self._broken = False
 
+    def mend(self, chunk: Extent, values: np.ndarray) -> None:
+        """Write a chunk that is counted already."""
+        fd, path = self._files[chunk.file.name]
+        with failing(path):
+            write_all(fd, values, chunk.offset)
+        self._unsynced[fd] = path
+        self.values += chunk.size
+        self.nbytes += chunk.nbytes
+
     def checkpoint(self, *, complete: bool = False) -> None:
         """Flush what is written, then say so in the state file."""
-        for fd in self._unsynced:
-            sync(fd)
+        for fd, path in self._unsynced.items():
+            with failing(path):
+                sync(fd)
         self._unsynced.clear()
         self.state = self.state._replace(done=self._done, complete=complete)
-        self.state.save(self._place)
+        self._save(self.state)
         self._last = time.monotonic()
 
 
@@ -79,15 +93,15 @@ class OnHost:
     """A buffer that chunks are made in."""
 
     def __init__(self, nbytes: int) -> None:
-        self._room = room(nbytes)
+        self._buffer = buffer(nbytes)
 
-    def make(self, chunk: Run) -> None:
+    def make(self, chunk: Extent) -> None:
         """Make the values of a chunk."""
-        chunk.generate(self._room)
+        chunk.generate(self._buffer)
 
-    def take(self, chunk: Run) -> np.ndarray:
+    def take(self, chunk: Extent) -> np.ndarray:
         """Return the bytes of the chunk made."""
-        return self._room[chunk.place]
+        return self._buffer[chunk.bounds]
 
 
 class OnDevice:
@@ -96,19 +110,19 @@ class OnDevice:
     def __init__(self, nbytes: int, device: str) -> None:
         self._staging = Staging(nbytes + PAGE, device)
 
-    def make(self, chunk: Run) -> None:
+    def make(self, chunk: Extent) -> None:
         """Queue all the work for a chunk."""
-        values = self._staging.array(chunk.end - chunk.begin, chunk.table.dtype)
+        values = self._staging.array(chunk.size, chunk.table.dtype)
         chunk.table.fill(values, chunk.begin)
-        self._staging.send(chunk.place)
+        self._staging.send(chunk.bounds)
 
-    def take(self, chunk: Run) -> np.ndarray:
+    def take(self, chunk: Extent) -> np.ndarray:
         """Return the bytes of the chunk made, once they are on the host."""
-        return self._staging.receive(chunk.place)
+        return self._staging.receive(chunk.bounds)
 
 
 def write_chunks(
-    chunks: Iterable[Run], journal: Journal, chunk_bytes: int, device: str | None = None
+    chunks: Iterable[Extent], journal: Journal, chunk_bytes: int, device: str | None = None
 ) -> None:
     """Make chunks one by one, while another thread writes those before."""
     buffers = [
@@ -116,13 +130,13 @@ def write_chunks(
         for _ in range(BUFFERS)
     ]
 
-    def made() -> Iterator[tuple[Run, OnHost | OnDevice]]:
-        for chunk, buffer in zip(chunks, itertools.cycle(buffers), strict=False):
-            buffer.make(chunk)
-            yield chunk, buffer
+    def made() -> Iterator[tuple[Extent, OnHost | OnDevice]]:
+        for chunk, one in zip(chunks, itertools.cycle(buffers), strict=False):
+            one.make(chunk)
+            yield chunk, one
 
-    def put(item: tuple[Run, OnHost | OnDevice]) -> None:
-        chunk, buffer = item
-        journal.put(chunk, buffer.take(chunk))
+    def put(item: tuple[Extent, OnHost | OnDevice]) -> None:
+        chunk, one = item
+        journal.put(chunk, one.take(chunk))
 
     threads.hand_over(made(), put, ahead=BUFFERS - 1)

@@ -19,20 +19,27 @@ seed = 3                              # instead of the one derived from the name
 shards = 4                            # the file is a folder of so many
 """
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..errors import ArgumentError, FormatError, SeedbedError, brief, naming
+from ..storage.atomic import refusing
+from ..storage.foreign import local_path, read_small, understanding
 from ..values.seeds import check_seed
 from ..values.seeds import derive as named_seed
-from .checks import check_space, starting_state
-from .finishing import is_finished
-from .output import Output, check_part, output_at
-from .table import Table, initializer, table
+from .configurations import initializer
+from .job import Job, WriteOptions
+from .output import Output, output_at
+from .state import State, check_space
+from .table import Table, table
 from .writing import Summary, write_output
 
+MAX_BYTES = 10_000_000  # of a plan
+MAX_NESTED = 2000  # brackets, braces and dots: of a plan, more than that would be deep
 DEFAULTS = ("initializer", "arguments", "dtype", "file", "shards")
 KEYS = ("name", "shape", "seed", *DEFAULTS)
 
@@ -42,95 +49,112 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
 
     Raises
     ------
-    ValueError, TypeError
+    FormatError, ArgumentError, ArgumentTypeError
         If it is not as the head of this module says; the message names the table.
     """
-    path = Path(path)
-    try:
-        plan = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not a TOML file: {error}") from None
+    with naming("tables.read_plan"):
+        path = local_path(path, "plan")
+    plan = _parsed(path)
     entries = plan.pop("table", [])
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: has no [[table]]")
+        raise FormatError(f"{path}: has no [[table]]")
     _check_keys(plan, ("seed", *DEFAULTS), f"{path}")
-    master = check_seed(plan.get("seed"), f"{path}")
+    with _locating(f"{path}"):
+        master = check_seed(plan.get("seed"))
     if not isinstance(master, int):
-        raise ValueError(f"{path}: has no seed")
-    files: dict[str, tuple[Path, list[Table], int | None]] = {}
+        raise FormatError(f"{path}: has no seed")
+    files: dict[str, tuple[Path, list[Table], Any]] = {}
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
-            raise TypeError(f"{path}: table {number} must be a [[table]]; given {entry!r}")
-        owner = f"{path}: table {entry.get('name', number)}"
-        _check_keys(entry, KEYS, owner)
-        defaults = {key: plan[key] for key in DEFAULTS if key in plan}
-        merged = {**defaults, **entry}
-        for key in ("name", "shape", "initializer", "file"):
+            raise FormatError(f"{path}: table {number} must be a [[table]]; given {brief(entry)}")
+        where = f"{path}: table {entry.get('name', number)}"
+        _check_keys(entry, KEYS, where)
+        merged = {**{key: plan[key] for key in DEFAULTS if key in plan}, **entry}
+        for key, kind in (("name", str), ("shape", list), ("initializer", str), ("file", str)):
             if key not in merged:
-                raise ValueError(f"{owner}: has no {key}")
-        file, asked = merged["file"], merged.get("shards")
-        if not isinstance(file, str):
-            raise TypeError(f"{owner}: file must be a string; given {file!r}")
+                raise FormatError(f"{where}: has no {key}")
+            if not isinstance(merged[key], kind):
+                what = "a list of integers" if kind is list else "a string"
+                raise FormatError(f"{where}: {key} must be {what}; given {brief(merged[key])}")
+        asked = merged.get("shards")
         if asked is not None and type(asked) is not int:
-            raise TypeError(f"{owner}: shards must be an integer; given {asked!r}")
-        place = path.parent / file  # may be spelled in several ways
-        _, tables, shards = files.setdefault(os.path.realpath(place), (place, [], asked))
-        if asked != shards:
-            raise ValueError(f"{owner}: shards must be equal for all tables of {file}")
-        tables.append(_table(merged, master, owner))
-    return [output_at(place, tables, shards) for place, tables, shards in files.values()]
+            raise FormatError(f"{where}: shards must be an integer; given {brief(asked)}")
+        with _locating(where):
+            file = path.parent / local_path(merged["file"], "file")
+            key = os.path.realpath(file)  # it may be spelled in several ways
+            _, tables, shards = files.setdefault(key, (file, [], asked))
+            if asked != shards:
+                raise ArgumentError(f"shards must be equal for all tables of {merged['file']}")
+            tables.append(_table(merged, master))
+    outputs = []
+    for file, tables, shards in files.values():
+        names = ", ".join(one.name for one in tables[:3])
+        with _locating(f"{path}: table {names}"):
+            outputs.append(output_at(file, tables, shards))
+    return outputs
 
 
-def _table(entry: dict[str, Any], master: int, owner: str) -> Table:
-    name, kind, seed = entry["name"], entry["initializer"], entry.get("seed")
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        data = read_small(path, MAX_BYTES)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}") from error
+    with understanding(path, "not a TOML file"):
+        if any(line.count(mark) > MAX_NESTED for line in data.splitlines() for mark in b"[{."):
+            raise FormatError("too deep")
+        return tomllib.loads(data.decode("utf-8"))
+
+
+@contextlib.contextmanager
+def _locating(where: str) -> Iterator[None]:
+    """Say in errors which table of which plan they are about."""
+    try:
+        yield
+    except SeedbedError as error:
+        error.owner = where if error.owner is None else f"{where}: {error.owner}"
+        raise
+
+
+def _table(entry: dict[str, Any], master: int) -> Table:
     arguments = entry.get("arguments", {})
     if not isinstance(arguments, dict):
-        raise TypeError(f"{owner}: arguments must be a table of names; given {arguments!r}")
+        raise FormatError(f"arguments must be a table of names; given {brief(arguments)}")
     if "seed" in arguments:
-        raise ValueError(f"{owner}: arguments hold no seed; it is a key of the table")
-    if not isinstance(name, str):
-        raise TypeError(f"{owner}: name must be a string; given {name!r}")
-    init = initializer(kind, arguments, seed, owner, default_seed=named_seed(master, name))
-    return table(init, entry["shape"], entry.get("dtype"), name=name, owner=owner)
+        raise FormatError("arguments hold no seed; it is a key of the table")
+    seed = named_seed(master, entry["name"])
+    init = initializer(entry["initializer"], arguments, entry.get("seed"), default_seed=seed)
+    return table(init, entry["shape"], entry.get("dtype"), name=entry["name"])
 
 
-def _check_keys(found: dict[str, Any], allowed: tuple[str, ...], owner: str) -> None:
+def _check_keys(found: dict[str, Any], allowed: tuple[str, ...], where: str) -> None:
     for key in found:
         if key not in allowed:
-            raise ValueError(f"{owner}: unknown key {key!r}; allowed: {', '.join(allowed)}")
+            raise FormatError(f"{where}: unknown key {brief(key)}; allowed: {', '.join(allowed)}")
 
 
 def write_plan(path: str | os.PathLike[str], **options: Any) -> list[Summary]:
     """Write all that a plan asks for, and return a summary of each output.
 
-    Keyword arguments are `part`, `resume`, `force`, `progress` and `device` of `write`. All outputs
-    are checked before the first is written.
+    Keyword arguments are `part`, `resume`, `force`, `check`, `progress`, `device`, `chunk_bytes`
+    and `checkpoint_seconds` of `write`. All outputs are checked before the first is written.
     """
-    return list(write_each(path, **options))
+    with naming("tables.write_plan"):
+        return list(write_each(path, WriteOptions(**options)))
 
 
-def write_each(
-    path: str | os.PathLike[str],
-    *,
-    part: tuple[int, int] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    progress: bool = False,
-    device: str | None = None,
-) -> Iterator[Summary]:
+def write_each(path: str | os.PathLike[str], options: WriteOptions) -> Iterator[Summary]:
     """Do the work of `write_plan`, output by output, as the summaries are asked for."""
-    outputs = read_plan(path)
-    begun = []
-    for output in outputs:
-        this = check_part(part, output)
-        if not (resume and is_finished(output)):
-            begun.append((output, starting_state(output, this, resume=resume, force=force)))
-    check_space(begun)
-    for output in outputs:
-        yield write_output(
-            output, part=part, resume=resume, force=force, progress=progress, device=device
-        )
+    jobs = [Job(output, options) for output in read_plan(path)]
+    starts: dict[int, State] = {}
+    for number, job in enumerate(jobs):
+        with refusing(job.output.path):
+            if not job.is_finished():
+                starts[number] = job.check()
+    check_space([(jobs[number].output, start) for number, start in starts.items()])
+    for number, job in enumerate(jobs):
+        if number in starts:
+            yield write_output(job.output, options)
+        else:
+            yield Summary(job.output, 0, 0, 0.0, job.part, [])

@@ -1,26 +1,28 @@
-"""One table: its name, what is in it, and any run of its elements."""
+"""One table: its name, what is in it, and any of its elements."""
 
 import functools
 import inspect
 import math
+import operator
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import initializers
-from ..errors import ArgumentError, brief
+from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief, naming
 from ..initializers.initializer import RandomInitializer
 from ..locks import cached_property
 from ..storage.direct import read_all
-from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
-from ..values.recipes import Window
+from ..storage.foreign import mapping, natural, naturals, open_regular, text
+from ..values.dtypes import FLOATING, FLOATING_DTYPES, NAMES, as_dtype
 from ..values.request import MAX_BYTES, check_shape
-from ..values.window import windows
+from ..values.window import Window, windows
+from .configurations import configuration, restored
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Kept:
     def _fd(self) -> int:
         """The older file, opened once: its name may come to mean another."""
         if self.path is None:
-            raise ValueError("kept rows are in the older file, which is not known here")
-        fd = os.open(self.path, os.O_RDONLY)
+            raise ArgumentError("kept rows are in the older file, which is not known here")
+        fd = open_regular(self.path)
         weakref.finalize(self, os.close, fd)
         return fd
 
@@ -65,6 +67,13 @@ class Kept:
             "bytes": stat.st_size,
             "modified_ns": stat.st_mtime_ns,
         }
+
+    @classmethod
+    def from_description(cls, rows: int, description: Any) -> "Kept":
+        """Return the kept rows that `describe` described; it comes from a file."""
+        found = mapping(description, "kept")
+        path = Path(text(found.get("path"), "path of kept rows"))
+        return cls(rows, path, natural(found.get("offset"), "offset of kept rows"))
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,9 @@ class Table:
     kept : Kept, optional
         Where the first rows come from, in place of `init`.
     whole : callable, optional
-        Returns the full table; made here for an initializer that cannot compute a part by itself.
+        Returns the full table; made here for an initializer that cannot compute a window by itself.
+    configuration : callable, optional
+        Returns that of `init`; made here.
     """
 
     name: str
@@ -96,15 +107,19 @@ class Table:
     rows: tuple[int, int] | None = None
     kept: Kept | None = None
     whole: Callable[[], np.ndarray] | None = field(default=None, compare=False)
+    configuration: Callable[[], dict[str, Any]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.whole is None and not self.init.windowed:
-            compute = functools.cache(lambda: self.init(self.shape, self.dtype))
+        if self.configuration is None:
+            configure = functools.cache(lambda: configuration(self.init))
+            object.__setattr__(self, "configuration", configure)
+        if self.whole is None and not makes_windows(self.init):
+            compute = functools.cache(lambda: _whole(self.init, self.shape, self.dtype))
             object.__setattr__(self, "whole", compute)
 
     def __str__(self) -> str:
         part = "" if self.rows is None else f" (rows {self.rows[0]:,}:{self.rows[1]:,})"
-        seed = self.init.get_config().get("seed")
+        seed = getattr(self.init, "seed", None)
         name = type(self.init).__name__ + ("" if seed is None else f" seed {seed}")
         return f"{sizes(self.stored_shape)} {self.dtype.name} {name}{part}"
 
@@ -156,14 +171,16 @@ class Table:
     def _generate(self, out: Any, begin: int) -> None:
         done = 0
         for window in windows(self.stored_shape, begin, begin + out.size):
-            lengths = [part.stop - part.start for part in window]
+            lengths = [bounds.stop - bounds.start for bounds in window]
             count = math.prod(lengths)
-            part = out[done : done + count].reshape(lengths)
+            values = out[done : done + count].reshape(lengths)
             window = self._shifted(window)
             if self.whole is None:
-                self.init(self.shape, self.dtype, window=window, out=part)
+                self.init(self.shape, self.dtype, window=window, out=values)
+            elif isinstance(values, np.ndarray):
+                values[...] = self.whole()[window]
             else:
-                part[...] = self.whole()[window]
+                values.copy(self.whole()[window])
             done += count
 
     def _shifted(self, window: Window) -> Window:
@@ -172,19 +189,16 @@ class Table:
         rows, *rest = window
         return (slice(rows.start + self.first_row, rows.stop + self.first_row), *rest)
 
-    def check(self) -> None:
-        """Let the initializer refuse the shape or dtype now: it is asked for no element at all."""
-        if self.whole is not None:  # which a window would compute: these draw, so floats
-            if isinstance(self.init, RandomInitializer):
-                self.init.recipe(self.shape)
-                check_floating(self.dtype, type(self.init).__name__)
-        else:
-            self.init(self.shape, self.dtype, window=tuple(slice(0, 0) for _ in self.shape))
+    @property
+    def seed(self) -> int | None:
+        """The seed, if there is one."""
+        return getattr(self.init, "seed", None)
 
     def describe(self) -> dict[str, Any]:
         """Return what makes the values, as JSON; `from_description` is the inverse."""
-        description = {
-            "initializer": initializers.serialize(self.init),
+        assert self.configuration is not None
+        description: dict[str, Any] = {
+            "initializer": self.configuration(),
             "shape": list(self.shape),
             "dtype": self.dtype.name,
         }
@@ -195,22 +209,74 @@ class Table:
         return description
 
     @classmethod
-    def from_description(cls, name: str, description: dict[str, Any]) -> "Table":
-        """Return the table that `describe` described; ``kept`` tells where kept rows come from."""
-        rows, kept = description.get("rows"), None
-        if "kept" in description:
-            source = description["kept"]
-            kept = Kept(source["rows"], Path(source["path"]), source["offset"])
-        elif "kept_rows" in description:
-            kept = Kept(description["kept_rows"])
-        return cls(
-            name,
-            initializers.get(description["initializer"]),
-            tuple(description["shape"]),
-            as_dtype(description["dtype"]),
-            None if rows is None else (rows[0], rows[1]),
-            kept,
-        )
+    def from_description(cls, name: str, description: Any) -> "Table":
+        """Return the table that `describe` described.
+
+        Parameters
+        ----------
+        name : str
+        description : dict
+            From a file, so that anything may be in it. The key ``kept`` is `Kept.describe`.
+
+        Raises
+        ------
+        FormatError, ArgumentError
+            If it is no description of a table, or of an array that is not there.
+        """
+        found = mapping(description, "description")
+        shape = naturals(found.get("shape"), "shape")
+        dtype = found.get("dtype")
+        if not isinstance(dtype, str) or dtype not in NAMES:
+            raise FormatError(f"dtype must be one of {', '.join(NAMES)}; given {brief(dtype)}")
+        rows = kept = None
+        if "rows" in found:
+            start, stop = naturals(found["rows"], "rows", 2)
+            if not shape or not start <= stop <= shape[0]:
+                raise FormatError(f"rows must lie in shape {list(shape)}; given {start}:{stop}")
+            rows = start, stop
+        if "kept_rows" in found:
+            kept = Kept(natural(found["kept_rows"], "kept_rows", shape[0] if shape else 0))
+            if "kept" in found:
+                kept = Kept.from_description(kept.rows, found["kept"])
+        made = table(restored(found.get("initializer")), shape, dtype, name=name, rows=rows)
+        return replace(made, kept=kept)
+
+    def check(self) -> None:
+        """Let the initializer refuse the shape or dtype now, before a file is touched."""
+        if self.whole is None:  # it is asked for no element at all
+            self.init(self.shape, self.dtype, window=tuple(slice(0, 0) for _ in self.shape))
+        elif type(self.init).__call__ is initializers.Initializer.__call__:
+            if isinstance(self.init, RandomInitializer):  # which a window would compute
+                with naming(type(self.init).__name__):
+                    self.init.recipe(self.shape)
+                    check_floating(self.dtype)
+        else:
+            self.whole()
+
+
+def makes_windows(init: initializers.Initializer) -> bool:
+    """Return whether an initializer makes a window by itself, into an array that is given.
+
+    A class of the user's own need only take a shape and a dtype.
+    """
+    if not init.windowed:
+        return False
+    if type(init).__call__ is initializers.Initializer.__call__:
+        return True
+    try:
+        return {"window", "out"} <= inspect.signature(type(init).__call__).parameters.keys()
+    except ValueError:  # of a class not written in Python
+        return False
+
+
+def _whole(init: initializers.Initializer, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    made = np.asarray(init(shape, dtype))
+    if made.shape != shape or made.dtype != dtype:
+        raise ArgumentError(
+            f"must return {sizes(shape)} {dtype.name}, as it is asked for; "
+            f"returned {sizes(made.shape)} {made.dtype.name}"
+        ).named(type(init).__name__)
+    return made
 
 
 def sizes(shape: tuple[int, ...]) -> str:
@@ -225,99 +291,68 @@ def table(
     *,
     name: str = "weight",
     rows: tuple[int, int] | slice | None = None,
-    owner: str = "tables.write",
 ) -> Table:
     """Return a checked table; `write` says what the arguments are."""
-    init = _seeded(initializers.get(init), owner)
-    shape = check_shape(shape, owner)
-    dtype = as_dtype(dtype, owner)
+    init = _seeded(initializers.get(init))
+    shape = check_shape(shape)
+    dtype = as_dtype(dtype)
     if not isinstance(name, str) or not name:
-        raise ValueError(f"{owner}: name must be a string that is not empty; given {name!r}")
+        raise ArgumentError(f"name must be a string that is not empty; given {brief(name)}")
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{owner}: name must be valid Unicode; given {name!r}") from None
+        raise ArgumentError(f"name must be valid Unicode; given {brief(name)}") from None
     if rows is not None:
-        rows = _check_rows(rows, shape, owner)
+        rows = _check_rows(rows, shape)
     result = Table(name, init, shape, dtype, rows)
     if result.nbytes >= MAX_BYTES:
         raise ArgumentError(
-            f"shape must be below 2**63 bytes; given {brief(shape)} of {dtype.name}"
-        ).named(owner)
+            f"shape must be below 2**63 bytes; given {brief(result.stored_shape)} of {dtype.name}"
+        )
     try:
         result.check()
     except NotImplementedError as error:  # of a class that makes no values
-        raise TypeError(f"{owner}: {error}") from None
+        raise ArgumentTypeError(str(error)) from None
     return result
 
 
-def initializer(
-    name: Any,
-    arguments: dict[str, Any],
-    seed: int | None,
-    owner: str,
-    default_seed: int | None = None,
-) -> Any:
-    """Return an initializer from its name, its arguments and its seed, each checked.
-
-    Parameters
-    ----------
-    name : str
-        As `seedbed.initializers.get` takes.
-    arguments : dict
-        By name, all but the seed.
-    seed : int, optional
-        Only for an initializer that takes one.
-    owner : str
-        Whom errors name.
-    default_seed : int, optional
-        For an initializer that takes a seed but is given none; a random one by default.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"{owner}: initializer must be a name; given {name!r}")
-    if "seed" in inspect.signature(type(initializers.get(name))).parameters:
-        arguments = {**arguments, "seed": default_seed if seed is None else seed}
-    elif seed is not None:
-        raise ValueError(f"{owner}: {name} takes no seed; given {seed}")
-    return initializers.get({"class_name": name, "config": arguments})
-
-
-def check_floating(dtype: np.dtype, owner: str) -> None:
+def check_floating(dtype: np.dtype) -> None:
     """Refuse a dtype that random values are not made in."""
     if dtype not in FLOATING_DTYPES:
-        raise ValueError(f"{owner}: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
+        raise ArgumentError(f"dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
 
 
-def _check_rows(
-    rows: tuple[int, int] | slice, shape: tuple[int, ...], owner: str
-) -> tuple[int, int]:
+def _check_rows(rows: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     if not shape:
-        raise ValueError(f"{owner}: rows need a table with rows; given shape ()")
-    if isinstance(rows, slice):
-        start = 0 if rows.start is None else rows.start
-        stop = shape[0] if rows.stop is None else rows.stop
-        step = rows.step
-    else:
-        (start, stop), step = rows, None
-    if step not in (None, 1) or not 0 <= start <= stop <= shape[0]:
-        raise ValueError(
-            f"{owner}: rows must be start:stop with 0 <= start <= stop <= {shape[0]}; "
-            f"given {start}:{stop}" + (f":{step}" if step not in (None, 1) else "")
+        raise ArgumentError("rows need a table with rows; given shape ()")
+    try:
+        if isinstance(rows, slice):
+            start = 0 if rows.start is None else operator.index(rows.start)
+            stop = shape[0] if rows.stop is None else operator.index(rows.stop)
+            step = 1 if rows.step is None else operator.index(rows.step)
+        else:
+            (start, stop), step = map(operator.index, rows), 1
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"rows must be (start, stop); given {brief(rows)}") from None
+    if step != 1 or not 0 <= start <= stop <= shape[0]:
+        given = f"{start}:{stop}" + (f":{step}" if step != 1 else "")
+        raise ArgumentError(
+            f"rows must be start:stop with 0 <= start <= stop <= {shape[0]}; given {given}"
         )
-    return int(start), int(stop)
+    return start, stop
 
 
-def _seeded(init: Any, owner: str) -> initializers.Initializer:
+def _seeded(init: Any) -> initializers.Initializer:
     """Return an initializer whose config has an integer seed, where it has a seed."""
     if not isinstance(init, initializers.Initializer):
-        raise TypeError(f"{owner}: init must be an initializer; given {init!r}")
-    config = init.get_config()
-    if "seed" not in config or isinstance(config["seed"], int):
-        return init
-    seed = getattr(init, "seed", None)
-    if config["seed"] is None and isinstance(seed, int):
-        return type(init).from_config({**config, "seed": seed})
-    raise ValueError(
-        f"{owner}: a table on disk needs an initializer with an integer seed; "
-        f"given {config['seed']!r}"
-    )
+        raise ArgumentTypeError(
+            f"init must be an initializer of Seedbed, or of a subclass; given {brief(init)}"
+        )
+    seed = getattr(init, "seed", 0)
+    if not isinstance(seed, int):
+        raise ArgumentError(
+            f"a table on disk needs an initializer with an integer seed; given {brief(seed)}"
+        )
+    if isinstance(init, RandomInitializer) and not init.seeded:  # its seed was drawn at random
+        return init.with_seed(seed)
+    return init

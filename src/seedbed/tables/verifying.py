@@ -1,25 +1,22 @@
 """Whether files hold, bit for bit, what the stream says."""
 
 import os
-import random
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..storage.direct import room
-from .output import Run, chunks, same_bits
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
+from ..storage.atomic import failing
+from ..storage.foreign import local_path, open_regular
+from . import comparing
+from .formats import tensors
+from .layout import Extent, Tensor
 from .progress import bar
-from .read import Tensor, tensors
-from .states import differences
+from .state import differences
 from .table import Table
 from .table import table as make_table
-
-CHUNK_BYTES = 16 << 20
-SAMPLE = 4096  # elements of a random window
 
 
 class Report(NamedTuple):
@@ -64,6 +61,7 @@ def verify(
     init: Any = None,
     shape: Sequence[int] | None = None,
     *,
+    name: str | None = None,
     rows: tuple[int, int] | slice | None = None,
     sample: int | None = None,
     progress: bool = False,
@@ -75,13 +73,16 @@ def verify(
     path : path
         ``.safetensors``, ``.npy``, or a folder.
     init : Initializer, str or dict, optional
-        What made it, where its metadata do not say: a ``.npy`` has none.
-    shape : sequence of int, optional
+        What made it, where its metadata do not say: a ``.npy`` has none, and a large array of
+        constants is not in them.
+    shape : sequence of int
         With `init`: the full table, if the file holds only `rows` of it.
+    name : str, optional
+        Of the only tensor that is compared; all by default.
     rows : tuple of two int, or slice, optional
         With `shape`.
     sample : int, optional
-        Compare so many random windows only.
+        Compare so many random windows of 4096 values only.
     progress : bool
         Show a progress bar if standard error is a terminal.
 
@@ -92,8 +93,12 @@ def verify(
 
     Raises
     ------
-    ValueError, TypeError
-        If the file is none of Seedbed's, or of another stream version.
+    ArgumentError, ArgumentTypeError
+        If an argument is not as said above, or does not fit the file.
+    FormatError
+        If the file is none of Seedbed's, is damaged, or of another stream version.
+    StorageError
+        If the disk fails.
 
     Examples
     --------
@@ -104,27 +109,26 @@ def verify(
     >>> tables.verify(path).ok
     True
     """
+    with naming("tables.verify"):
+        path = local_path(path)
+        _check(init, shape, rows, sample)
+        found = [tensor for tensor in tensors(path) if name in (None, tensor.name)]
+        if name is not None and not found:
+            raise ArgumentError(f"{path} holds no tensor of the name {brief(name)}")
+        pairs = [(tensor, _table(tensor, init, shape, rows)) for tensor in found]
+        first = ""
+        if init is None:
+            first = next(filter(None, (tensor.contradiction(table) for tensor, table in pairs)), "")
+        return _compare(path, pairs, first, sample, progress)
+
+
+def _check(init: Any, shape: Any, rows: Any, sample: Any) -> None:
     if init is None and (shape is not None or rows is not None):
-        raise ValueError("tables.verify: shape and rows have no meaning without init")
+        raise ArgumentError("shape and rows have no meaning without init")
+    if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool)):
+        raise ArgumentTypeError(f"sample must be an integer; given {brief(sample)}")
     if sample is not None and sample < 1:
-        raise ValueError(f"tables.verify: sample must be at least 1; given {sample}")
-    pairs = [(tensor, _table(tensor, init, shape, rows)) for tensor in tensors(path)]
-    todo = [tensor.run(table).cut(table.kept_size, table.size) for tensor, table in pairs]
-    kept = sum(table.kept_size for _, table in pairs)
-    if sample is not None:
-        todo = _samples(todo, sample)
-    checked = sum(run.end - run.begin for run in todo)
-    wrong, first = 0, ""
-    if Path(path).is_dir():
-        first = _gap([table for _, table in pairs])
-    right = room(CHUNK_BYTES)
-    with bar(checked, sum(run.nbytes for run in todo), 0, progress) as shown:
-        for chunk, there in _read_ahead(chunks(todo, 0, CHUNK_BYTES)):
-            count, where = _compare(chunk, there, chunk.generate(right))
-            wrong += count
-            first = first or where
-            shown.update(chunk.nbytes)
-    return Report(os.fspath(path), checked, wrong, kept, first)
+        raise ArgumentError(f"sample must be at least 1; given {brief(sample)}")
 
 
 def _table(
@@ -136,31 +140,76 @@ def _table(
     if init is None:
         found = tensor.table()
         if found is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"{tensor.file}: does not say how {tensor.name or 'it'} was made; "
                 "give the initializer and its seed"
             )
         return found
     full = tensor.shape if shape is None else shape
-    made = make_table(init, full, tensor.dtype, rows=rows, owner="tables.verify")
+    made = make_table(init, full, tensor.dtype, rows=rows, name=tensor.name or "array")
     if made.stored_shape != tensor.shape:
-        raise ValueError(
-            f"tables.verify: {tensor.file} holds {tensor.shape}, not {made.stored_shape}"
-        )
+        raise ArgumentError(f"{tensor.file} holds {tensor.shape}, not {made.stored_shape}")
     return made
 
 
-def _samples(runs: list[Run], count: int) -> list[Run]:
-    """Return random windows of runs, more of the longer ones."""
-    sizes = [run.end - run.begin for run in runs]
-    if not any(sizes):
-        return []
-    picked = []
-    for run in random.choices(runs, sizes, k=count):
-        size = run.end - run.begin
-        begin = random.randrange(max(size - SAMPLE, 0) + 1)
-        picked.append(run.cut(begin, min(begin + SAMPLE, size)))
-    return picked
+def _compare(
+    path: Path,
+    pairs: Sequence[tuple[Tensor, Table]],
+    first: str,
+    sample: int | None,
+    progress: bool,
+) -> Report:
+    extents = [tensor.extent(table).cut(table.kept_size, table.size) for tensor, table in pairs]
+    kept = sum(table.kept_size for _, table in pairs)
+    if path.is_dir():
+        first = first or _gap([table for _, table in pairs])
+    if sample is None:
+        looked_at = comparing.everything(extents)
+    else:
+        looked_at = comparing.random_samples(extents, sample)
+    checked, wrong, files = 0, 0, _Files()
+
+    def counted() -> Iterator[Extent]:
+        nonlocal checked
+        for extent in looked_at:
+            checked += extent.size
+            yield extent
+
+    def found(extent: Extent, there: np.ndarray, right: np.ndarray) -> None:
+        nonlocal wrong, first
+        first = first or f"{extent.file.name}: {comparing.first(extent, there, right)}"
+        wrong += comparing.count(there, right)
+
+    values = sum(extent.size for extent in extents)
+    nbytes = sum(extent.nbytes for extent in extents)
+    if sample is not None and sample * comparing.SAMPLE < values:
+        nbytes = nbytes * sample * comparing.SAMPLE // values
+        values = sample * comparing.SAMPLE
+    try:
+        with failing(path), bar(values, nbytes, 0, progress) as shown:
+            comparing.compare(counted(), files, found, shown.update)
+    finally:
+        files.close()
+    return Report(os.fspath(path), checked, wrong, kept, first)
+
+
+class _Files:
+    """The open file of an extent: one at a time."""
+
+    def __init__(self) -> None:
+        self._name, self._fd = "", -1
+
+    def __call__(self, extent: Extent) -> int:
+        if extent.file.name != self._name:
+            self.close()
+            self._fd = open_regular(extent.file.name)
+            self._name = extent.file.name
+        return self._fd
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._name, self._fd = "", -1
 
 
 def _gap(tables: list[Table]) -> str:
@@ -172,7 +221,7 @@ def _gap(tables: list[Table]) -> str:
         first, *others = ({**piece.describe(), "rows": None} for piece in pieces)
         for other in others:
             for key, one, another in differences(first, other):
-                return f"shards of {name} are of different runs: {key} {one!r} and {another!r}"
+                return f"shards of {name} are of different jobs: {key} {one!r} and {another!r}"
         whole = pieces[0].shape[0] if pieces[0].shape else 0
         end = 0
         for start, stop in (*sorted(piece.rows or (0, whole) for piece in pieces), (whole, whole)):
@@ -180,37 +229,3 @@ def _gap(tables: list[Table]) -> str:
                 return f"rows {end} to {start} of {name} are missing"
             end = max(end, stop)
     return ""
-
-
-def _read_ahead(chunks: Iterable[Run]) -> Iterator[tuple[Run, np.ndarray]]:
-    """Yield chunks and what the files hold there; the next is read while one is looked at."""
-    spare = deque(room(CHUNK_BYTES) for _ in range(2))
-    coming: deque[tuple[Run, Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="seedbed-reader") as thread:
-        for chunk in chunks:
-            coming.append((chunk, thread.submit(_read, chunk, spare[0])))
-            spare.rotate()
-            if len(coming) == len(spare):
-                chunk, future = coming.popleft()
-                yield chunk, future.result()
-        for chunk, future in coming:
-            yield chunk, future.result()
-
-
-def _read(chunk: Run, into: np.ndarray) -> np.ndarray:
-    with open(chunk.file.name, "rb", buffering=0) as file:
-        return chunk.read(file.fileno(), into)
-
-
-def _compare(chunk: Run, there: np.ndarray, right: np.ndarray) -> tuple[int, str]:
-    """Return how many elements differ, and the first of them."""
-    if same_bits(there, right):
-        return 0, ""
-    unequal = there.view(np.uint8) != right.view(np.uint8)
-    unequal = unequal.reshape(-1, right.itemsize).any(axis=1)
-    at = int(unequal.argmax())
-    index = np.unravel_index(chunk.begin + at, chunk.table.stored_shape)
-    place = ", ".join(str(int(i)) for i in index)
-    name = chunk.table.name
-    first = f"{chunk.file.name}: {name}[{place}] is {there[at]}, should be {right[at]}"
-    return int(unequal.sum()), first

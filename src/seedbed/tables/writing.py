@@ -1,32 +1,16 @@
 """Writing a table, or several, to disk."""
 
-import contextlib
-import operator
 import os
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
-from ..errors import naming
-from ..gpu import driver
-from ..storage.atomic import OutputError, opened, remove_empty, sync_folder
-from ..storage.direct import write_all
-from . import states
-from .advice import ScaleWarning, advice
-from .checks import check_space, starting_state
-from .finishing import clean, few, is_finished, try_finish
-from .grow import grown
-from .output import Output, Part, Run, check_part, chunks, last_chunks, output_at
-from .pipeline import Journal, write_chunks
-from .progress import bar
-from .states import State
+from ..errors import ArgumentError, brief, naming
+from .finishing import few
+from .growing import grown
+from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
+from .output import Output, Part, output_at
 from .table import table
-
-CHUNK_BYTES = 16 << 20
-CHECKPOINT_SECONDS = 2.0
-RECHECKED = 4  # chunks that must be right for a run to go on after them
 
 
 class Summary(NamedTuple):
@@ -55,13 +39,15 @@ class Summary(NamedTuple):
 
     def __str__(self) -> str:
         what = f"{self.output}, part {self.part}" if self.part != Part() else f"{self.output}"
-        rates = f"{self.values / self.seconds / 1e6:,.0f} M values/s"
-        text = (
-            f"{what}: {readable(self.nbytes)} in {self.seconds:.2f} s "
-            f"({rates}, {self.nbytes / self.seconds / 1e9:.2f} GB/s)"
-        )
-        if not self.nbytes:
+        if self.output.nbytes and not self.nbytes:
             text = f"{what}: was complete"
+        else:
+            seconds = max(self.seconds, 1e-9)
+            text = (
+                f"{what}: {readable(self.nbytes)} in {seconds:.2f} s "
+                f"({self.values / seconds / 1e6:,.0f} M values/s, "
+                f"{self.nbytes / seconds / 1e9:.2f} GB/s)"
+            )
         return text + (f"; to do: part {few(self.missing)}" if self.missing else "")
 
 
@@ -73,7 +59,7 @@ def readable(nbytes: int) -> str:
     >>> readable(256_000_000)
     '256 MB'
     """
-    size, units = float(nbytes), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB"))
+    size, units = float(nbytes), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB"))
     unit = next(units)
     while size >= 1000:
         size, unit = size / 1000, next(units)
@@ -93,6 +79,7 @@ def write(
     part: tuple[int, int] | None = None,
     resume: bool = False,
     force: bool = False,
+    check: Literal["all", "sample"] = "all",
     progress: bool = False,
     device: str | None = None,
     chunk_bytes: int = CHUNK_BYTES,
@@ -106,9 +93,11 @@ def write(
     Parameters
     ----------
     path : path
-        Ends in ``.npy`` or ``.safetensors``; with `shards`, the name of a folder.
+        Ends in ``.npy`` or ``.safetensors``; with `shards`, the name of a folder. A symbolic link
+        is written through.
     init : Initializer, str or dict
-        As `seedbed.initializers.get` takes; with an integer seed, or None, but no generator.
+        As `seedbed.initializers.get` takes; with an integer seed, or None, but no generator. A
+        class of your own that makes no windows is computed as a whole, once.
         With `grow`, None is the initializer that made the older file.
     shape : sequence of int
         The full table, of any rank.
@@ -129,10 +118,15 @@ def write(
         any part; the last one to be complete gives the output its name. Shards are not cut, so
         there may be as many parts as shards.
     resume : bool
-        Continue an earlier run that was interrupted, after a look at its last chunks. A table that
-        is complete is left as it is.
+        Continue an earlier job that was interrupted. What it wrote is compared with the stream
+        first, and mended where it differs. A table that is complete is compared, too, and left as
+        it is.
     force : bool
-        Replace an existing file, once the new one is complete; drop an unfinished one.
+        Replace an existing file, once the new one is complete; drop an unfinished one. The new one
+        gets the permissions of the old one.
+    check : {"all", "sample"}
+        What is compared of all that this call has not written itself, before it gets its final
+        name: every value, or some windows. With ``"sample"`` a damaged value may be published.
     progress : bool
         Show a progress bar if standard error is a terminal.
     device : str, optional
@@ -149,11 +143,16 @@ def write(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is not as said above, the file exists, the disk has no room, or another
-        process is writing it (`OutputError`, a ValueError and OSError); before any work.
-    OSError
-        If the disk fails or fills up; `resume` goes on from there.
+    ArgumentError, ArgumentTypeError, DeviceError
+        If an argument is not as said above; before any work.
+    OutputError
+        If the file exists, the disk has no room, or another process is writing it; before any
+        work.
+    FormatError
+        If the older file, or the state of an interrupted job, is damaged; before any work.
+    StorageError
+        If the disk fails or fills up, or what was written by others is damaged; an OSError.
+        `resume` goes on from there.
 
     Examples
     --------
@@ -166,149 +165,30 @@ def write(
     >>> bool((np.load(path) == init((1000, 64))).all())
     True
     """
-    if grow is None:
-        one = table(init, shape, dtype, name="weight" if name is None else name, rows=rows)
-    elif rows is None:
-        one = grown(grow, shape, init, dtype, name=name)
-    else:
-        raise ValueError(f"tables.write: grow writes all rows; given rows {rows}")
-    return write_output(
-        output_at(path, [one], shards),
-        part=part,
-        resume=resume,
-        force=force,
-        progress=progress,
-        device=device,
-        chunk_bytes=chunk_bytes,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    with naming("tables.write"):
+        if grow is None:
+            one = table(init, shape, dtype, name="weight" if name is None else name, rows=rows)
+        elif rows is None:
+            one = grown(grow, shape, init, dtype, name=name)
+        else:
+            raise ArgumentError(f"grow writes all rows; given rows {brief(rows)}")
+        options = WriteOptions(
+            part=part,
+            resume=resume,
+            force=force,
+            check=check,
+            progress=progress,
+            device=device,
+            chunk_bytes=chunk_bytes,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        return write_output(output_at(path, [one], shards), options)
 
 
-def write_output(
-    output: Output,
-    *,
-    part: tuple[int, int] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    progress: bool = False,
-    device: str | None = None,
-    chunk_bytes: int = CHUNK_BYTES,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> Summary:
-    """Write an output of any number of tables; `write` says what the arguments are."""
+def write_output(output: Output, options: WriteOptions) -> Summary:
+    """Write an output of any number of tables."""
     start = time.perf_counter()
-    if operator.index(chunk_bytes) < 1:
-        raise ValueError(f"tables.write: chunk_bytes must be at least 1; given {chunk_bytes}")
-    if device not in (None, "cpu"):
-        with naming("tables.write"):
-            driver.device_number(device)
-    this = check_part(part, output)
-    if resume and is_finished(output):
-        clean(output)
-        return Summary(output, 0, 0, time.perf_counter() - start, this, [])
-    runs = output.runs(this)
-    state = starting_state(output, this, resume=resume, force=force)
-    check_space([(output, state)])
-    for one in output.tables:
-        for line in advice(one):
-            warnings.warn(line, ScaleWarning, stacklevel=3)
-    place = states.place(output, this)
-    if output.shards:
-        output.partial.mkdir(exist_ok=True)
-    chunk_bytes = min(chunk_bytes, max(state.total, 1))
-    with _opened(output, runs, this) as fds:
-        try:
-            state = starting_state(
-                output, this, resume=resume, force=force
-            )  # now that nobody else writes
-        except OutputError:
-            _leave(output, fds)
-            raise
-        journal = None
-        try:
-            _prepare(output, runs, fds, state)
-            right = _resume_point(runs, fds, state.done, chunk_bytes)
-            state = state._replace(done=right, complete=False)
-            state.save(place)
-            values = sum(run.end - run.begin for run in runs)
-            with bar(values, state.total, state.done, progress) as shown:
-                journal = Journal(fds, state, place, checkpoint_seconds, shown)
-                write_chunks(chunks(runs, state.done, chunk_bytes), journal, chunk_bytes, device)
-            journal.checkpoint(complete=True)
-        except BaseException:
-            saved = journal.state if journal else state
-            if this == Part() and not saved.done:  # nothing worth a resume
-                _drop(output, place)
-            raise
-        missing = try_finish(output, this.of, fds, force=force)
-    done = state.total - state.done
-    share = done / max(state.total, 1)
+    job = Job(output, options)
+    job.run()
     seconds = time.perf_counter() - start
-    return Summary(output, round(values * share), done, seconds, this, missing)
-
-
-@contextlib.contextmanager
-def _opened(output: Output, runs: Sequence[Run], part: Part) -> Iterator[dict[str, int]]:
-    """Open the files of a part, by name, as their only writer."""
-    whole = Part() if output.shards else part
-    names = dict.fromkeys(run.file.name for run in runs)
-    with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(opened(output.partial / name, *whole)) for name in names}
-
-
-def _prepare(output: Output, runs: Sequence[Run], fds: dict[str, int], state: State) -> None:
-    """Save the state, as data without one are not ours, and give every file size and header."""
-    files = {run.file.name: run.file for run in runs}
-    anew = state.part == Part() and not state.done
-    for name, file in files.items():
-        size = os.fstat(fds[name]).st_size
-        if not anew and (size not in (0, file.size) or (state.done and size == 0)):
-            raise OutputError(
-                f"{output.partial / name}: has {size:,} bytes, not {file.size:,}; "
-                f"{states.again(output, state.part.of)}"
-            )
-    own = states.place(output, state.part)
-    state.save(own)
-    for place in states.places(output) if anew else ():
-        if place != own:
-            place.unlink()
-    for name, file in files.items():
-        if anew:
-            os.ftruncate(fds[name], 0)
-        os.ftruncate(fds[name], file.size)
-        write_all(fds[name], file.header, 0)
-        os.fsync(fds[name])
-    for folder in {output.partial, output.partial.parent}:
-        if folder.is_dir():
-            sync_folder(folder)
-
-
-def _resume_point(runs: Sequence[Run], fds: dict[str, int], done: int, chunk_bytes: int) -> int:
-    """Return how many of the first `done` bytes to go on after: the last chunks are right there."""
-    at, right = done, 0
-    for chunk in last_chunks(runs, done, chunk_bytes):
-        at -= chunk.nbytes
-        right += 1
-        if not chunk.is_right(fds[chunk.file.name]):
-            done, right = at, 0
-        if right == RECHECKED:
-            break
-    return done
-
-
-def _leave(output: Output, fds: dict[str, int]) -> None:
-    """Remove what was begun before it turned out that the output had just been finished."""
-    for name, fd in fds.items():
-        remove_empty(output.partial / name, fd)
-    if output.shards:
-        with contextlib.suppress(OSError):
-            output.partial.rmdir()
-
-
-def _drop(output: Output, place: Path) -> None:
-    """Remove an unfinished output that holds nothing yet."""
-    for file in output.files:
-        (output.partial / file.name).unlink(missing_ok=True)
-    if output.shards:
-        output.partial.rmdir()
-    place.unlink(missing_ok=True)
+    return Summary(output, job.values, job.nbytes, seconds, job.part, job.missing)

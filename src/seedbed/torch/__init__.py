@@ -12,8 +12,10 @@ except ImportError as error:
         "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'"
     ) from error
 
+from . import torchrec
+from .building import seeded
+from .fans import calculate_gain
 from .init import (
-    calculate_gain,
     constant_,
     dirac_,
     eye_,
@@ -30,6 +32,7 @@ from .init import (
     zeros_,
 )
 from .modules import init_module_
+from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
 __all__ = [
@@ -44,9 +47,13 @@ __all__ = [
     "normal_",
     "ones_",
     "orthogonal_",
+    "save_initialized",
+    "seeded",
     "sparse_",
+    "torchrec",
     "trunc_normal_",
     "uniform_",
+    "verify_initialized",
     "xavier_normal_",
     "xavier_uniform_",
     "zeros_",

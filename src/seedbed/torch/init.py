@@ -1,66 +1,43 @@
-"""The functions of torch.nn.init, with a seed in place of a generator.
+"""The functions of torch.nn.init, with a seed beside the generator.
 
-Each fills a tensor as `fill_` does, pieces of a DTensor included, and returns it. ``seed`` is an
-integer in [0, 2**64) or a `SeedGenerator`; None draws one from PyTorch's default generator, so that
-``torch.manual_seed`` decides it, and is an error for a DTensor. A tensor on ``meta`` is left as it
-is. Fans are PyTorch's: a weight is (outputs, inputs, *receptive field).
+Each fills a tensor as `fill_` does, pieces that a process holds included, and returns it. ``seed``
+is an integer in [0, 2**64) or a `SeedGenerator`; None draws one from ``generator``, or else from
+PyTorch's default generator, so that ``torch.manual_seed`` decides it, and is an error for a
+sharded tensor. A tensor without values, on ``meta`` or a fake, is left as it is. Fans are
+PyTorch's: a weight is (outputs, inputs, *receptive field).
 """
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
 
 from .. import initializers
+from ..errors import ArgumentError, ArgumentTypeError, naming, warn
 from ..initializers import Initializer
 from ..initializers.arguments import as_number
-from ..values import recipes
-from ..values.fill import sample
-from ..values.seeds import SeedGenerator, check_seed, derive
-from .tensors import Filled, is_sharded, write
+from ..values.seeds import SeedGenerator, check_seed
+from ..values.untraced import untraced
+from . import draws, recording
+from .computed import Dirac, Matrix, Sparse
+from .fans import fans, kaiming_std
+from .layouts import is_sharded
+from .named import check_groups, check_matrix, check_rank, check_sparsity
+from .standins import StandIn, truncated_normal
+from .tensors import Filled, write
 
-GAINS = {
-    **dict.fromkeys(("linear", "sigmoid"), 1.0),
-    **{f"conv{rank}d": 1.0 for rank in (1, 2, 3)},
-    **{f"conv_transpose{rank}d": 1.0 for rank in (1, 2, 3)},
-    "tanh": 5 / 3,
-    "relu": math.sqrt(2),
-    "leaky_relu": None,  # depends on the slope
-    "selu": 3 / 4,
-}
 Seed = int | SeedGenerator | None
+Generator = torch.Generator | None
 
 
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the gain that PyTorch recommends for a nonlinearity.
-
-    Parameters
-    ----------
-    nonlinearity : str
-        As in ``torch.nn.init.calculate_gain``.
-    param : float, optional
-        The negative slope of ``"leaky_relu"``; 0.01 by default.
-
-    Examples
-    --------
-    >>> calculate_gain("leaky_relu", 1.0)
-    1.0
-    """
-    if nonlinearity not in GAINS:
-        raise ValueError(
-            f"calculate_gain: nonlinearity must be one of {', '.join(GAINS)}; "
-            f"given {nonlinearity!r}"
-        )
-    gain = GAINS[nonlinearity]
-    if gain is not None:
-        return gain
-    slope = 0.01 if param is None else param
-    if isinstance(slope, bool) or not isinstance(slope, (int, float)):
-        raise ValueError(f"calculate_gain: param must be a number; given {param!r}")
-    return math.sqrt(2 / (1 + slope**2))
-
-
-def uniform_(tensor: Filled, a: float = 0.0, b: float = 1.0, seed: Seed = None) -> Filled:
+@untraced
+def uniform_(
+    tensor: Filled,
+    a: float = 0.0,
+    b: float = 1.0,
+    seed: Seed = None,
+    generator: Generator = None,
+) -> Filled:
     """Fill with uniform values in [a, b).
 
     Examples
@@ -69,10 +46,17 @@ def uniform_(tensor: Filled, a: float = 0.0, b: float = 1.0, seed: Seed = None) 
     >>> bool(values.min() >= -1), bool(values.max() < 1)
     (True, True)
     """
-    return write(tensor, initializers.RandomUniform(a, b, _seed(tensor, seed, "uniform_")))
+    return _drawn(tensor, lambda: draws.uniform(a, b, tensor.dtype), seed, generator, "uniform_")
 
 
-def normal_(tensor: Filled, mean: float = 0.0, std: float = 1.0, seed: Seed = None) -> Filled:
+@untraced
+def normal_(
+    tensor: Filled,
+    mean: float = 0.0,
+    std: float = 1.0,
+    seed: Seed = None,
+    generator: Generator = None,
+) -> Filled:
     """Fill with normal values.
 
     Examples
@@ -80,9 +64,10 @@ def normal_(tensor: Filled, mean: float = 0.0, std: float = 1.0, seed: Seed = No
     >>> bool(normal_(torch.empty(10_000), std=0.02, seed=7).std() < 0.021)
     True
     """
-    return write(tensor, initializers.RandomNormal(mean, std, _seed(tensor, seed, "normal_")))
+    return _drawn(tensor, lambda: draws.normal(mean, std, tensor.dtype), seed, generator, "normal_")
 
 
+@untraced
 def trunc_normal_(
     tensor: Filled,
     mean: float = 0.0,
@@ -90,6 +75,7 @@ def trunc_normal_(
     a: float = -2.0,
     b: float = 2.0,
     seed: Seed = None,
+    generator: Generator = None,
 ) -> Filled:
     """Fill with values of a normal distribution restricted to [a, b].
 
@@ -102,18 +88,15 @@ def trunc_normal_(
     owner = "trunc_normal_"
     mean, std, a, b = (as_number(x) for x in (mean, std, a, b))
     if not all(isinstance(x, (int, float)) for x in (mean, std, a, b)) or not (a < b and std > 0):
-        raise ValueError(
+        raise ArgumentError(
             f"{owner}: mean, std, a and b must be numbers, a must be below b, and std positive; "
             f"given mean={mean!r}, std={std!r}, a={a!r}, b={b!r}"
         )
-    lower, upper = (a - mean) / std, (b - mean) / std
-    for _ in range(8):  # rounding must not lead outside
-        lower = math.nextafter(lower, math.inf) if mean + lower * std < a else lower
-        upper = math.nextafter(upper, -math.inf) if mean + upper * std > b else upper
-    chosen = _seed(tensor, seed, owner)
-    return write(tensor, initializers.TruncatedNormal(mean, std, chosen, lower, upper))
+    init = truncated_normal(mean, std, a, b)
+    return _drawn(tensor, lambda: init, seed, generator, owner)
 
 
+@untraced
 def constant_(tensor: Filled, val: float) -> Filled:
     """Fill with one value, which must not lose its kind: no float goes into an integer tensor.
 
@@ -122,9 +105,10 @@ def constant_(tensor: Filled, val: float) -> Filled:
     >>> constant_(torch.empty(2), 0.5)
     tensor([0.5000, 0.5000])
     """
-    return write(tensor, initializers.Constant(val))
+    return _filled(tensor, initializers.Constant(val), "constant_")
 
 
+@untraced
 def ones_(tensor: Filled) -> Filled:
     """Fill with ones.
 
@@ -133,9 +117,10 @@ def ones_(tensor: Filled) -> Filled:
     >>> ones_(torch.empty(2))
     tensor([1., 1.])
     """
-    return write(tensor, initializers.Ones())
+    return _filled(tensor, initializers.Ones(), "ones_")
 
 
+@untraced
 def zeros_(tensor: Filled) -> Filled:
     """Fill with zeros.
 
@@ -144,9 +129,10 @@ def zeros_(tensor: Filled) -> Filled:
     >>> zeros_(torch.empty(2))
     tensor([0., 0.])
     """
-    return write(tensor, initializers.Zeros())
+    return _filled(tensor, initializers.Zeros(), "zeros_")
 
 
+@untraced
 def eye_(tensor: Filled) -> Filled:
     """Fill a matrix with the identity, padded with zeros.
 
@@ -156,10 +142,11 @@ def eye_(tensor: Filled) -> Filled:
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
-    _check_rank(tensor, (2,), "eye_")
-    return write(tensor, initializers.Identity())
+    check_rank(tensor, (2,), "eye_")
+    return _filled(tensor, initializers.Identity(), "eye_")
 
 
+@untraced
 def dirac_(tensor: Filled, groups: int = 1) -> Filled:
     """Fill a convolution's weight so that each group of channels passes as it is.
 
@@ -176,15 +163,15 @@ def dirac_(tensor: Filled, groups: int = 1) -> Filled:
     tensor([[1., 0.],
             [0., 1.]])
     """
-    _check_rank(tensor, (3, 4, 5), "dirac_")
-    if not isinstance(groups, int) or groups < 1 or tensor.shape[0] % groups:
-        raise ValueError(
-            f"dirac_: groups must divide the outputs, {tensor.shape[0]}; given {groups!r}"
-        )
-    return write(tensor, _Dirac(groups))
+    check_rank(tensor, (3, 4, 5), "dirac_")
+    check_groups(tensor, groups)
+    return _filled(tensor, Dirac(groups), "dirac_")
 
 
-def xavier_uniform_(tensor: Filled, gain: float = 1.0, seed: Seed = None) -> Filled:
+@untraced
+def xavier_uniform_(
+    tensor: Filled, gain: float = 1.0, seed: Seed = None, generator: Generator = None
+) -> Filled:
     """Fill with uniform values in [-a, a), a = gain · sqrt(6 / (fan_in + fan_out)).
 
     Source: Glorot and Bengio, AISTATS 2010.
@@ -194,12 +181,15 @@ def xavier_uniform_(tensor: Filled, gain: float = 1.0, seed: Seed = None) -> Fil
     >>> bool(xavier_uniform_(torch.empty(2, 4), seed=7).abs().max() <= 1)
     True
     """
-    fan_in, fan_out = _fans(tensor, "xavier_uniform_")
-    a = gain * math.sqrt(6 / (fan_in + fan_out))
-    return uniform_(tensor, -a, a, seed)
+    fan_in, fan_out = fans(tensor, "xavier_uniform_")
+    a = math.sqrt(3.0) * (gain * math.sqrt(2.0 / (fan_in + fan_out)))  # rounded as PyTorch's
+    return uniform_(tensor, -a, a, seed, generator)
 
 
-def xavier_normal_(tensor: Filled, gain: float = 1.0, seed: Seed = None) -> Filled:
+@untraced
+def xavier_normal_(
+    tensor: Filled, gain: float = 1.0, seed: Seed = None, generator: Generator = None
+) -> Filled:
     """Fill with normal values of standard deviation gain · sqrt(2 / (fan_in + fan_out)).
 
     Source: Glorot and Bengio, AISTATS 2010.
@@ -209,16 +199,18 @@ def xavier_normal_(tensor: Filled, gain: float = 1.0, seed: Seed = None) -> Fill
     >>> round(float(xavier_normal_(torch.empty(500, 300), seed=7).std()), 2)
     0.05
     """
-    fan_in, fan_out = _fans(tensor, "xavier_normal_")
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)), seed)
+    fan_in, fan_out = fans(tensor, "xavier_normal_")
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)), seed, generator)
 
 
+@untraced
 def kaiming_uniform_(
     tensor: Filled,
     a: float = 0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     seed: Seed = None,
+    generator: Generator = None,
 ) -> Filled:
     """Fill with uniform values in [-b, b), b = gain · sqrt(3 / fan).
 
@@ -244,16 +236,18 @@ def kaiming_uniform_(
     >>> bool(kaiming_uniform_(torch.empty(2, 6), nonlinearity="relu", seed=7).abs().max() <= 1)
     True
     """
-    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_uniform_")
-    return uniform_(tensor, -bound, bound, seed)
+    bound = math.sqrt(3) * kaiming_std(tensor, a, mode, nonlinearity, "kaiming_uniform_")
+    return uniform_(tensor, -bound, bound, seed, generator)
 
 
+@untraced
 def kaiming_normal_(
     tensor: Filled,
     a: float = 0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     seed: Seed = None,
+    generator: Generator = None,
 ) -> Filled:
     """Fill with normal values of standard deviation gain / sqrt(fan); see `kaiming_uniform_`.
 
@@ -262,11 +256,14 @@ def kaiming_normal_(
     >>> round(float(kaiming_normal_(torch.empty(500, 200), seed=7).std()), 1)
     0.1
     """
-    std = _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_")
-    return normal_(tensor, 0.0, std, seed)
+    std = kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_")
+    return normal_(tensor, 0.0, std, seed, generator)
 
 
-def orthogonal_(tensor: Filled, gain: float = 1, seed: Seed = None) -> Filled:
+@untraced
+def orthogonal_(
+    tensor: Filled, gain: float = 1, seed: Seed = None, generator: Generator = None
+) -> Filled:
     """Fill with orthonormal rows or columns, times `gain`.
 
     A weight of more than two axes is a matrix of its outputs by all the rest. Each process of a
@@ -280,13 +277,19 @@ def orthogonal_(tensor: Filled, gain: float = 1, seed: Seed = None) -> Filled:
     >>> bool(torch.allclose(q @ q.T, torch.eye(3), atol=1e-6))
     True
     """
-    if tensor.ndim < 2:
-        raise ValueError(f"orthogonal_: tensor must have rank 2 or more; given {tensor.ndim}")
-    matrix = initializers.Orthogonal(gain, _seed(tensor, seed, "orthogonal_"))
-    return write(tensor, matrix if tensor.ndim == 2 else _Matrix(matrix))
+    check_matrix(tensor)
+    kind = initializers.Orthogonal if tensor.ndim == 2 else Matrix
+    return _drawn(tensor, lambda: kind(gain), seed, generator, "orthogonal_")
 
 
-def sparse_(tensor: Filled, sparsity: float, std: float = 0.01, seed: Seed = None) -> Filled:
+@untraced
+def sparse_(
+    tensor: Filled,
+    sparsity: float,
+    std: float = 0.01,
+    seed: Seed = None,
+    generator: Generator = None,
+) -> Filled:
     """Fill a matrix with normal values, and in each column a fraction of zeros at random rows.
 
     Parameters
@@ -309,101 +312,46 @@ def sparse_(tensor: Filled, sparsity: float, std: float = 0.01, seed: Seed = Non
     >>> (sparse_(torch.empty(10, 3), 0.25, seed=7) == 0).sum(0)
     tensor([3, 3, 3])
     """
-    _check_rank(tensor, (2,), "sparse_")
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"sparse_: sparsity must be in [0, 1]; given {sparsity!r}")
-    return write(tensor, _Sparse(sparsity, std, _seed(tensor, seed, "sparse_")))
+    check_rank(tensor, (2,), "sparse_")
+    check_sparsity(sparsity)
+    return _drawn(tensor, lambda: Sparse(sparsity, std), seed, generator, "sparse_")
 
 
-class _Computed(Initializer):
-    """An initializer that says what the values in a window are."""
-
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
-        raise NotImplementedError
-
-    def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
-        return recipes.Computed(lambda window, dtype: self.values(shape, dtype, window))
-
-
-class _Dirac(_Computed):
-    def __init__(self, groups: int) -> None:
-        self.groups = groups
-
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
-        outputs, inputs = (np.arange(part.start, part.stop) for part in window[:2])
-        ones = outputs[:, None] % (shape[0] // self.groups) == inputs
-        for size, part in zip(shape[2:], window[2:], strict=True):
-            ones = ones[..., None] & (np.arange(part.start, part.stop) == size // 2)
-        return ones.astype(dtype)
+def _drawn(tensor: Filled, init: Any, seed: Seed, generator: Generator, owner: str) -> Filled:
+    """Fill a tensor with random values; without a seed a recording names their draw."""
+    with naming(owner):
+        if isinstance(tensor, StandIn) and seed is None and generator is None:
+            recording.active().draw(tensor, init())
+            return tensor
+        chosen = _seed(tensor, seed, generator)
+        return write(tensor, init().with_seed(chosen))
 
 
-class _Matrix(_Computed):
-    """What a matrix initializer gives, for a shape of which all axes but the first are one."""
-
-    def __init__(self, matrix: Initializer) -> None:
-        self.matrix = matrix
-
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
-        rows, *rest = window
-        flat = (shape[0], math.prod(shape[1:]))
-        part = self.matrix(flat, dtype, window=(rows, slice(None)))
-        return part.reshape(len(part), *shape[1:])[:, *rest]
+def _filled(tensor: Filled, init: Initializer, owner: str) -> Filled:
+    with naming(owner):
+        return write(tensor, init)
 
 
-class _Sparse(_Computed):
-    def __init__(self, sparsity: float, std: float, seed: Seed) -> None:
-        self.sparsity = sparsity
-        self.normal = initializers.RandomNormal(0.0, std, seed)
-
-    def values(self, shape: tuple[int, ...], dtype: np.dtype, window: recipes.Window) -> np.ndarray:
-        rows, columns = window
-        stream = self.normal.stream(False)
-        normal = recipes.Normal(0.0, float(self.normal.stddev))
-        values = sample(normal, shape, dtype, stream=stream, window=window)
-        # The zeros of a column are where its random keys are least.
-        keys = sample(
-            recipes.Uniform(0.0, 1.0),
-            shape,
-            "float64",
-            stream=stream._replace(seed=derive(stream.seed, "sparse_")),
-            window=(slice(None), columns),
-        )
-        order = np.argsort(keys, axis=0, kind="stable")
-        zeros = np.zeros(keys.shape, bool)
-        count = math.ceil(self.sparsity * shape[0])
-        np.put_along_axis(zeros, order[:count], True, axis=0)
-        values[zeros[rows]] = 0
-        return values
-
-
-def _seed(tensor: torch.Tensor, seed: Seed, owner: str) -> Seed:
-    """Return a seed; where none is given, one from PyTorch's default generator."""
-    checked = check_seed(seed, owner)
+def _seed(tensor: torch.Tensor, seed: Any, generator: Any) -> Seed:
+    """Return a seed; where none is given, one from PyTorch's generator."""
+    if isinstance(seed, torch.Generator):  # where torch.nn.init has it
+        seed, generator = None, seed
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ArgumentTypeError(f"generator must be a torch.Generator; given {generator!r}")
+    if seed is not None and generator is not None:
+        raise ArgumentError("give seed or generator, not both")
+    checked = check_seed(seed)
     if checked is not None:
         return checked
     if is_sharded(tensor):
-        raise ValueError(f"{owner}: a DTensor needs a seed, the same in all processes; given None")
-    return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
-
-
-def _fans(tensor: torch.Tensor, owner: str) -> tuple[int, int]:
-    if tensor.ndim < 2:
-        raise ValueError(f"{owner}: tensor must have rank 2 or more for fans; given {tensor.ndim}")
-    if tensor.numel() == 0:
-        return 1, 1  # there is nothing to fill
-    outputs, inputs, *receptive = tensor.shape
-    return inputs * math.prod(receptive), outputs * math.prod(receptive)
-
-
-def _kaiming_std(tensor: torch.Tensor, a: float, mode: str, nonlinearity: str, owner: str) -> float:
-    fan_in, fan_out = _fans(tensor, owner)
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"{owner}: mode must be 'fan_in' or 'fan_out'; given {mode!r}")
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)
-
-
-def _check_rank(tensor: torch.Tensor, ranks: tuple[int, ...], owner: str) -> None:
-    if tensor.ndim not in ranks:
-        raise ValueError(
-            f"{owner}: tensor must have rank {' or '.join(map(str, ranks))}; given {tensor.ndim}"
+        raise ArgumentError(
+            "a DTensor, or another sharded tensor, needs a seed, the same in all processes; "
+            f"given {'a generator' if generator is not None else None}"
         )
+    if generator is not None:
+        warn(
+            "generator= gives one seed, drawn from it; seed=7 needs none, and is the same anywhere"
+        )
+    device = "cpu" if generator is None else generator.device
+    one = torch.empty((), dtype=torch.int64, device=device)
+    return int(one.random_(generator=generator))

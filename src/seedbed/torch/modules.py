@@ -1,52 +1,79 @@
-"""A whole model from a table of name patterns and one seed."""
+"""A whole model: by its own initialization, or by a table of name patterns; and one seed."""
 
 import fnmatch
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 
 from .. import initializers
+from ..errors import ArgumentError, ArgumentTypeError, naming, warn
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
 from ..values.seeds import check_seed, derive
-from .tensors import check_storage, write
+from ..values.untraced import untraced
+from . import schemes
+from .session import Session
+from .standins import StandIn
+from .tensors import write
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 Rule = Initializer | str | Callable[..., Any]
 Rules = Mapping[str | re.Pattern[str], Rule] | Iterable[tuple[str | re.Pattern[str], Rule]]
 Filler = Callable[[torch.Tensor, int], Any]
-
-# Names that wrappers put between a module and what it wraps: compile, checkpointing.
-WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module")
+OWNER = "init_module_"
 
 
-def init_module_(module: Module, rules: Rules, seed: int, *, default: Rule | None = None) -> Module:
-    r"""Fill all parameters of a model, each by the first rule whose pattern matches its name.
+@untraced
+def init_module_(
+    module: Module,
+    rules: Rules | int | None = None,
+    seed: int | None = None,
+    *,
+    default: Rule | None = None,
+    using: Callable[[Module], Any] | None = None,
+    prefix: str = "",
+    allow_foreign: bool = False,
+    untouched: str = "error",
+) -> Module:
+    r"""Initialize a model by its own scheme, or by rules, with values that follow from one seed.
 
-    A parameter's seed is ``seedbed.seeds.derive(seed, name)``: 8 bytes of a SHA-256 of `seed` and
-    its qualified name. So its values depend on nothing else: not on the other parameters, their
-    order, wrappers, or sharding.
+    Without `rules` the model's own initialization runs: the modules' ``reset_parameters`` or
+    ``_reset_parameters``, then ``init_weights``, or Hugging Face's ``_init_weights``. All its
+    random numbers come from Seedbed: a draw on a parameter has the seed
+    ``seedbed.seeds.derive(seed, name)``, `name` being the parameter's plain name, and
+    ``derive(seed, f"{name}#{k}")`` if it is draw k = 1, 2, ... since all of the parameter was last
+    overwritten. So values depend on nothing else: not on the other parameters, wrappers, sharding,
+    or the number of processes, of which each makes what it holds.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Plain, compiled, under DistributedDataParallel, sharded by `fully_shard` (FSDP2) or
-        `parallelize_module`, or made on ``meta`` and then `to_empty`. Buffers are not touched.
-    rules : mapping, or iterable of pairs
+        Plain, compiled, under data parallelism, sharded by `fully_shard` (FSDP2),
+        `FullyShardedDataParallel` with ``use_orig_params``, `parallelize_module`, TorchRec or
+        DeepSpeed ZeRO-3, or made on ``meta`` and then `to_empty`. What is on ``meta`` is left so.
+    rules : mapping, or iterable of pairs, optional
         Patterns and what fills the parameters they match; the first match counts. A pattern is a
         string, in which ``*`` matches any text with dots, too, and ``?`` and ``[ab]`` as in a
         shell, or a compiled regular expression; it must match the full name. What fills is an
         initializer without a seed, its name, or a function such as `kaiming_normal_`, or a
-        `functools.partial` of it, which gets the tensor and, if it takes one, ``seed=``; without a
-        seed it must not draw random numbers.
+        `functools.partial` of it, which gets the tensor and, if it takes one, ``seed=``. Rows of a
+        ``padding_idx`` are zero. Buffers are not touched.
     seed : int
         Master seed, in [0, 2**64).
     default : optional
         What fills parameters that no pattern matches; without it they are an error.
+    using : callable, optional
+        Initializes the model in place of its own methods: ``using(module)``.
+    prefix : str
+        Goes before all names: ``"layers.4."`` for a pipeline stage that is a module of that name.
+    allow_foreign : bool
+        Let PyTorch's generator draw what Seedbed has no counterpart for.
+    untouched : {"error", "keep"}
+        What to do about parameters that the model's own initialization does not set.
 
     Returns
     -------
@@ -55,83 +82,155 @@ def init_module_(module: Module, rules: Rules, seed: int, *, default: Rule | Non
 
     Raises
     ------
-    ValueError
-        If a parameter matches no pattern, is on ``meta`` or lazy and without a shape, or a rule has
-        a seed of its own or is a function of a generator; before any work.
-    TypeError
+    ArgumentError
+        If a parameter matches no pattern, is not initialized by the model, is a placeholder, or
+        lazy and without a shape, if a rule has a seed of its own or is a function of a generator,
+        or random numbers have no counterpart; before any work.
+    ArgumentTypeError
         If a rule is of another kind.
 
     Notes
     -----
     Names are those of the plain model: what `torch.compile` (``_orig_mod.``), data parallelism
-    (``module.``) and activation checkpointing put before or between is left out. A parameter with
-    several names (tied weights) goes by the first of them in alphabetical order.
+    (``module.``), TorchRec, FullyShardedDataParallel and activation checkpointing put before or
+    between is left out. A parameter with several names (tied weights) goes by the first in the
+    order of registration; so does one that the model declares tied (Hugging Face) and that
+    `to_empty` has torn off, which is tied again.
 
     Examples
     --------
     >>> from functools import partial
     >>> from seedbed.torch import kaiming_normal_
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> model = init_module_(model, seed=7)
     >>> kaiming = partial(kaiming_normal_, nonlinearity="relu")
     >>> model = init_module_(model, {"*.bias": "zeros", "*.weight": kaiming}, seed=7)
     >>> expected = kaiming(torch.empty(4, 8), seed=derive(7, "0.weight"))
     >>> bool((model[0].weight == expected).all())
     True
     """
-    owner = "init_module_"
-    master = check_seed(seed, owner)
+    with naming(OWNER):
+        session = recorded(
+            module,
+            rules,
+            seed,
+            default=default,
+            using=using,
+            prefix=prefix,
+            allow_foreign=allow_foreign,
+            untouched=untouched,
+        )
+        session.deliver()
+    return module
+
+
+def recorded(
+    module: Any,
+    rules: Any,
+    seed: Any,
+    *,
+    default: Any = None,
+    using: Any = None,
+    prefix: str = "",
+    allow_foreign: bool = False,
+    untouched: str = "error",
+    only: Callable[[str], bool] = lambda name: True,
+    dtype: torch.dtype | None = None,
+    buffers: bool = False,
+) -> Session:
+    """Return what an initialization would do to a model; `init_module_` says what arguments are.
+
+    `only` tells which parameters rules are for, `dtype` that of the floating-point parameters, and
+    `buffers` that those are wanted, too, as the model's own initialization sets them.
+    """
+    if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
+        rules, seed = None, rules
+    master = check_seed(seed, OWNER)
     if not isinstance(master, int):
-        raise TypeError(f"{owner}: seed must be an integer in [0, 2**64); given {seed!r}")
+        raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}")
+    if untouched not in ("error", "keep"):
+        raise ArgumentError(f"untouched must be 'error' or 'keep'; given {untouched!r}")
+    if rules is not None and using is not None:
+        raise ArgumentError("give rules or using, not both")
+    if rules is None and default is not None:
+        rules = ()
+    if rules is not None:
+        table = _table(rules, default)
+        session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+        fillers = _chosen(table, session, only)
+        if buffers and session.has_buffers:
+            session.run(lambda: schemes.run(module))
+        session.run(lambda: _fill(session, fillers, master))
+        session.zero_padding()
+        return session
+    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+    if using is None:
+        session.run(lambda: schemes.run(module))
+    else:
+        session.run(lambda: using(module))
+    session.check(untouched=untouched)
+    if not buffers:
+        _warn_of_buffers(session)
+    return session
+
+
+def _warn_of_buffers(session: Session) -> None:
+    """Name buffers that may hold garbage: of a model that nobody has written to since to_empty."""
+    parameters = [one for one in session.members.values() if not one.buffer]
+    if any(one.layout.pieces and one.tensor._version for one in parameters):
+        return
+    left = [
+        one.name
+        for one in session.members.values()
+        if one.buffer
+        and one.layout.pieces
+        and one.tensor.numel()
+        and not session.source(one).complete
+    ]
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        warn(
+            f"init_module_: buffers that the model's initialization does not set: "
+            f"{', '.join(left[:5])}{more}; after to_empty they hold no values: set them yourself"
+        )
+
+
+def _table(rules: Any, default: Any) -> list[tuple[Callable[[str], Any], Filler]]:
     pairs = rules.items() if isinstance(rules, Mapping) else rules
     table = [(_matcher(pattern), _checked(rule)) for pattern, rule in pairs]
     if default is not None:
         table.append((lambda name: True, _checked(default)))
-    chosen, unmatched = [], []
-    for name, parameter in sorted(parameters_by_name(module).items()):
+    return table
+
+
+def _chosen(table: Any, session: Session, only: Callable[[str], bool]) -> dict[str, Filler]:
+    """Return what fills each parameter."""
+    chosen, unmatched = {}, []
+    for name, one in session.members.items():
+        if one.buffer or one.tied_to is not None or not only(name):
+            continue
         rule = next((rule for matches, rule in table if matches(name)), None)
         if rule is None:
             unmatched.append(name)
         else:
-            chosen.append((name, parameter, rule))
-        check_storage(parameter, f"{owner}: {name}")
+            chosen[name] = rule
     if unmatched:
-        raise ValueError(
-            f"{owner}: rules must match every parameter, or there must be a default; "
-            f"unmatched: {', '.join(unmatched)}"
+        raise ArgumentError(
+            "rules must match every parameter, or there must be a default; "
+            f"unmatched: {', '.join(sorted(unmatched))}"
         )
-    for name, parameter, rule in chosen:
+    return chosen
+
+
+def _fill(session: Session, fillers: dict[str, Filler], master: int) -> None:
+    for name, rule in fillers.items():
+        root = session.roots[name]
         try:
             with torch.no_grad():
-                rule(parameter, derive(master, name))
+                rule(StandIn(root), derive(master, name))
         except (TypeError, ValueError) as error:
-            error.add_note(f"{owner}: parameter {name} of shape {tuple(parameter.shape)}")
+            error.add_note(f"{OWNER}: parameter {name} of shape {root.shape}")
             raise
-    return module
-
-
-def parameters_by_name(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """Return a model's parameters by the names they have without wrappers; each of them once."""
-    found: dict[int, tuple[str, torch.nn.Parameter]] = {}
-    for name, parameter in _walk(module, ""):
-        known = found.get(id(parameter))
-        if known is None or name < known[0]:
-            found[id(parameter)] = name, parameter
-    return dict(found.values())
-
-
-def _walk(module: torch.nn.Module, prefix: str) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    if any(name == "_fsdp_wrapped_module" for name, _ in module.named_children()):
-        raise ValueError(
-            "init_module_: module must be sharded by fully_shard (FSDP2), or initialized before "
-            "FullyShardedDataParallel wraps it; given the latter"
-        )
-    for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-        yield prefix + name, parameter
-    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-    for name, child in module._modules.items():
-        if child is not None:
-            wrapped = name in WRAPPED or (name == "module" and isinstance(module, parallel))
-            yield from _walk(child, prefix if wrapped else f"{prefix}{name}.")
 
 
 def _matcher(pattern: Any) -> Callable[[str], Any]:
@@ -139,9 +238,8 @@ def _matcher(pattern: Any) -> Callable[[str], Any]:
         return pattern.fullmatch
     if isinstance(pattern, str):
         return re.compile(fnmatch.translate(pattern)).match
-    raise TypeError(
-        f"init_module_: a pattern must be a string or a compiled regular expression; "
-        f"given {pattern!r}"
+    raise ArgumentTypeError(
+        f"a pattern must be a string or a compiled regular expression; given {pattern!r}"
     )
 
 
@@ -153,8 +251,8 @@ def _checked(rule: Any) -> Filler:
             raise _own_seed(rule)
         return lambda parameter, seed: write(parameter, found.with_seed(seed))
     if isinstance(found, type) or not callable(found):
-        raise TypeError(
-            f"init_module_: a rule must be an initializer, its name or a function; given {rule!r}"
+        raise ArgumentTypeError(
+            f"a rule must be an initializer, its name or a function; given {rule!r}"
         )
     if _takes_seed(found):
         return lambda parameter, seed: found(parameter, seed=seed)
@@ -171,15 +269,14 @@ def _takes_seed(rule: Callable[..., Any]) -> bool:
     except ValueError:  # built in, as torch.Tensor.zero_: its description begins with its arguments
         names, others = set(re.findall(r"\w+", (rule.__doc__ or "").partition("->")[0])), set()
     if "generator" in names and "seed" not in names:
-        raise ValueError(
-            "init_module_: a rule's function must take seed=, as those of seedbed.torch do, and "
-            f"not generator=, which would not follow from the parameter's name; given {rule!r}"
+        raise ArgumentError(
+            "a rule's function must take seed=, as those of seedbed.torch do, and not generator=, "
+            f"which would not follow from the parameter's name; given {rule!r}"
         )
     return "seed" in names or inspect.Parameter.VAR_KEYWORD in others
 
 
-def _own_seed(rule: Any) -> ValueError:
-    return ValueError(
-        "init_module_: a rule must have no seed, for it follows from the parameter's name; "
-        f"given {rule!r}"
+def _own_seed(rule: Any) -> ArgumentError:
+    return ArgumentError(
+        f"a rule must have no seed, for it follows from the parameter's name; given {rule!r}"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .host import HostArray
 from .recipes import (
     Computed,
     Constant,
@@ -23,7 +24,7 @@ from .recipes import (
 )
 from .request import Request
 from .seeds import Stream
-from .window import Window, everything, runs
+from .window import Window, everything
 
 
 def sample(
@@ -32,17 +33,15 @@ def sample(
     dtype: Any = None,
     *,
     stream: Stream | None = None,
-    window: Window | None = None,
-    out: Any = None,
-    device: str | None = None,
+    **request: Any,
 ) -> Any:
-    """Return an array of values of a recipe, or the part of it inside a window.
+    """Return an array of values of a recipe, or the part of it that is asked for.
 
     Parameters
     ----------
     recipe : one of the classes of `recipes`
         What the values are. The random ones need a floating `dtype` and a `stream`.
-    shape, dtype, window, out, device
+    shape, dtype, **request
         As `Request` takes them.
     stream : Stream, optional
         Which random numbers.
@@ -67,54 +66,90 @@ def sample(
     >>> bool((part == whole[8:9, :4]).all())
     True
     """
-    request = Request(shape, dtype, window=window, out=out, device=device)
-    recipe.check(request.shape, request.dtype)
-    return fill(recipe, request, stream)
+    asked = Request(shape, dtype, **request)
+    recipe.check(asked.shape, asked.dtype)
+    return fill(recipe, asked, stream)
 
 
 def fill(recipe: Recipe, request: Request, stream: Stream | None) -> Any:
     """Return the array of a request, filled with the values of a recipe that has been checked."""
     target = request.target
-    if request.size and 0 in request.size:
-        return request.result
-    FILLS[type(recipe)](recipe, request, target, stream)
-    target.settle()
+    if 0 not in request.size:
+        FILLS[type(recipe)](recipe, request, target, stream)
+        target.settle()
     return request.result
 
 
 def _random(recipe: Any, request: Request, target: Any, stream: Stream) -> None:
-    target.random(recipe, runs(request.shape, request.window), stream)
+    target.random(recipe, request.selection, stream)
 
 
 def _constant(recipe: Constant, request: Request, target: Any, _: Any) -> None:
-    values = np.asarray(recipe.value)
-    if values.ndim == 0:
+    if np.ndim(recipe.value) == 0:
         target.constant(recipe.item(request.dtype))
-    else:
-        target.copy(recipe.chosen(request.shape, request.window))
+        return
+    values = recipe.chosen(request.shape, request.window, _index(request))
+    target.copy(np.broadcast_to(values, request.size))
 
 
 def _computed(recipe: Computed, request: Request, target: Any, _: Any) -> None:
-    target.copy(recipe.compute(request.window or everything(request.shape), request.dtype))
+    window = request.window or everything(request.shape)
+    if request.rows is None:
+        target.copy(recipe.compute(window, request.dtype))
+        return
+    values = target.host()
+    ids = _index(request).reshape(-1)
+    order = np.argsort(ids, kind="stable")
+    cuts = np.flatnonzero(np.diff(ids[order]) > 1) + 1
+    rows = values.reshape(-1, *values.shape[len(request.size) - len(window) + 1 :])
+    for part in np.split(order, cuts):  # rows that follow each other, each as often as it is asked
+        first, last = int(ids[part[0]]), int(ids[part[-1]])
+        made = recipe.compute((slice(first, last + 1), *window[1:]), request.dtype)
+        rows[part] = made[ids[part] - first]
+    target.copy(rows.reshape(values.shape))
 
 
 def _diagonal(recipe: Diagonal, request: Request, target: Any, _: Any) -> None:
-    from .host import HostArray
-
     values = target.host()
-    HostArray(values).constant(False)
-    rows, columns = request.window or everything(request.shape)
-    first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
-    if first < last:
+    gain = Constant(recipe.gain).item(request.dtype)
+    HostArray(values).constant(gain.dtype.type(0))
+    down, columns = request.window or everything(request.shape)
+    if request.rows is not None:
+        ids = np.atleast_1d(_index(request))
+        rows = values if values.ndim > 1 else values[None]
+        inside = (ids >= columns.start) & (ids < columns.stop)
+        rows[(*np.nonzero(inside), (ids[inside] - columns.start).astype(np.int64))] = gain
+    elif (first := max(down.start, columns.start)) < (last := min(down.stop, columns.stop)):
         width = columns.stop - columns.start
-        begin = (first - rows.start) * width + first - columns.start
-        gain = Constant(recipe.gain).item(request.dtype)
+        begin = (first - down.start) * width + first - columns.start
         values.reshape(-1)[begin :: width + 1][: last - first] = gain
     target.copy(values)
 
 
+def _index(request: Request) -> Any:
+    """Return the row numbers that are asked for, in the shape in which they were given."""
+    if request.rows is None:
+        return None
+    outer = len(request.size) - len(request.shape) + 1
+    if isinstance(request.rows, range):
+        steps = np.arange(len(request.rows), dtype=np.int64) * request.rows.step
+        return steps + request.rows.start
+    return request.rows.reshape(request.size[:outer])
+
+
 def _haar(recipe: Haar, request: Request, target: Any, stream: Stream) -> None:
-    _matrix(recipe.gain, target, request.shape, request.window, stream)
+    if request.rows is not None:
+        _indexed(recipe, request, target, stream)
+    else:
+        _matrix(recipe.gain, target, request.shape, request.window, stream)
+
+
+def _indexed(recipe: Recipe, request: Request, target: Any, stream: Stream) -> None:
+    """Make all rows, on the host, and take those that are asked for."""
+    assert request.window is not None
+    window = (slice(0, request.shape[0]), *request.window[1:])
+    whole = sample(recipe, request.shape, request.dtype, stream=stream, window=window)
+    target.copy(whole[_index(request)])
 
 
 def _matrix(
@@ -138,6 +173,9 @@ def _matrix(
 
 
 def _delta(recipe: Delta, request: Request, target: Any, stream: Stream) -> None:
+    if request.rows is not None:
+        _indexed(recipe, request, target, stream)
+        return
     target.constant(False)
     *outer, rows, columns = request.window or everything(request.shape)
     centre = [(size - 1) // 2 for size in request.shape[:-2]]

@@ -14,6 +14,7 @@ from . import threads
 from .dtypes import BFLOAT16, quiet
 from .recipes import Random, kernel_key, kernel_sampler
 from .seeds import Stream
+from .selection import Keys, Rows
 from .window import Runs, windows
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
@@ -21,26 +22,30 @@ LARGE = 1 << 20  # bytes: from there on an array begins with a cache line
 
 
 class HostArray:
-    """A C-contiguous array of NumPy that is filled on all threads.
+    """An array of NumPy that is filled on all threads.
 
     Parameters
     ----------
     array : numpy.ndarray
+        C-contiguous, or rows of such at equal distances.
+    outer : int
+        How many of the first axes count its rows.
     """
 
-    __slots__ = ("array",)
+    __slots__ = ("array", "outer")
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray, outer: int = 0) -> None:
         self.array = array
+        self.outer = outer
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: np.dtype) -> Self:
+    def empty(cls, shape: tuple[int, ...], dtype: np.dtype, outer: int = 0) -> Self:
         """Return a new array; JAX and TensorFlow take over a large one without a copy."""
         if math.prod(shape) * dtype.itemsize < LARGE:
-            return cls(np.empty(shape, dtype))
+            return cls(np.empty(shape, dtype), outer)
         from seedbed_kernels import memory
 
-        return cls(memory.empty(shape, dtype))
+        return cls(memory.empty(shape, dtype), outer)
 
     @property
     def result(self) -> np.ndarray:
@@ -57,6 +62,9 @@ class HostArray:
     @quiet
     def constant(self, item: Any) -> None:
         """Set all elements to one value of the array's dtype."""
+        if not self.array.flags.c_contiguous:
+            self.copy(np.asarray(item))
+            return
         flat = self.array.reshape(-1)
         threads.run_chunks(lambda begin, end: flat[begin:end].fill(item), flat.size, 4 * GRAIN)
 
@@ -76,15 +84,33 @@ class HostArray:
 
         threads.run_chunks(chunk, array.size, GRAIN)
 
-    def random(self, recipe: Random, runs: Runs, stream: Stream) -> None:
-        """Set the elements to those of a window of a random table."""
-        filler, key, out = _filler(recipe, self.array.dtype), _packed_key(stream), bits(self.array)
-        window = filler.window(*runs) if runs.base or runs.lengths else filler.WHOLE
+    def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
+        """Set the elements to those that are selected of a random table."""
+        out, key = bits(self.array), _packed_key(stream)
+        if isinstance(selection, Runs):
+            filler = _filler(recipe, self.array.dtype)
+            place = filler.window(*selection) if selection.base or selection.lengths else None
+            place = filler.WHOLE if place is None else place
+        elif isinstance(selection, Rows):
+            ids, row, *window = selection
+            filler = _filler(recipe, self.array.dtype)
+            place = filler.rows(ids, row, self._distance(), *window)
+        else:
+            filler = _keyed_filler(recipe, self.array.dtype)
+            place = filler.rows(*selection, self._distance())
 
         def chunk(begin: int, end: int) -> None:
-            filler(out, begin, end, window, key)
+            filler(out, begin, end, place, key)
 
         threads.run_chunks(chunk, out.size, GRAIN)
+
+    def _distance(self) -> int:
+        """Return how many elements lie between the beginnings of two rows."""
+        array, outer = self.array, self.outer
+        steps = [
+            s for n, s in zip(array.shape[:outer], array.strides[:outer], strict=True) if n > 1
+        ]
+        return steps[-1] // array.itemsize if steps else math.prod(array.shape[outer:])
 
     def matrix_at(self, number: int) -> "HostArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""
@@ -139,6 +165,14 @@ def _filler(recipe: Random, dtype: np.dtype) -> Any:
     from seedbed_kernels import fills_cpu
 
     return fills_cpu.Filler(sampler, bits(np.empty(0, dtype)).dtype)
+
+
+@functools.lru_cache(256, typed=True)
+def _keyed_filler(recipe: Random, dtype: np.dtype) -> Any:
+    sampler = kernel_sampler(recipe, dtype)
+    from seedbed_kernels import fills_cpu
+
+    return fills_cpu.KeyedFiller(sampler, bits(np.empty(0, dtype)).dtype)
 
 
 @functools.lru_cache(64)

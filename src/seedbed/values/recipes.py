@@ -112,14 +112,16 @@ class Constant(NamedTuple):
         """Return a single value in a dtype."""
         return np.asarray(self.value).astype(dtype)[()]
 
-    def chosen(self, shape: tuple[int, ...], window: Window | None) -> np.ndarray:
-        """Return the values in a window, broadcast; the full shape need not fit in memory."""
+    def chosen(self, shape: tuple[int, ...], window: Window | None, rows: Any) -> np.ndarray:
+        """Return the values in a window, or in rows of it, as far as they differ."""
         values = np.asarray(self.value)
         if window is None:
-            return np.broadcast_to(values, shape)
-        inner = zip(values.shape, window[len(shape) - values.ndim :], strict=True)
-        part = [slice(None) if length == 1 else axis for length, axis in inner]
-        return np.broadcast_to(values[tuple(part)], [axis.stop - axis.start for axis in window])
+            return values
+        index: list[Any] = list(window[len(shape) - values.ndim :])
+        if rows is not None and values.ndim == len(shape):
+            index[0] = rows
+        axes = zip(values.shape, index, strict=True)
+        return values[tuple([slice(None) if length == 1 else axis for length, axis in axes])]
 
 
 class Diagonal(NamedTuple):

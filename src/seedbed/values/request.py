@@ -1,5 +1,6 @@
 """Requests: which part of which table is asked for, and where it goes. They are checked here."""
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -10,13 +11,24 @@ import numpy as np
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from .dtypes import as_dtype
 from .host import HostArray
-from .window import Window, check_window
+from .selection import (
+    Keys,
+    Rows,
+    check_columns,
+    check_keys,
+    check_rows,
+    check_window_of_rows,
+    rows_of,
+)
+from .window import Runs, check_window, runs
 
 MAX_RANK = 64  # of NumPy's arrays
 MAX_BYTES = 2**63  # of what is made
 MAX_LENGTH = 2**66  # of an axis
 MAX_ELEMENTS = {8: 2**65}  # that can be numbered, by the bytes of an element; 2**66 of all others
 CPU = (None, "cpu")
+
+Selection = Runs | Rows | Keys
 
 
 class Request:
@@ -29,10 +41,14 @@ class Request:
     dtype : dtype or name, optional
         That of `out` if there is one, else float32.
     window : tuple of slice, optional
-        One step-1 slice an axis, inside `shape`; all of it by default.
+        One step-1 slice an axis, inside `shape`; all of it by default. With `rows` the first is
+        None.
+    rows : slice, or array or sequence of int, optional
+        Numbers of rows, in any order and any shape, which takes the place of the first axis.
     out : array, optional
-        C-contiguous and writable, of the window's shape. Of NumPy, or on a GPU: anything with
-        ``__cuda_array_interface__`` or ``__dlpack__``.
+        Writable, of the shape of what is made, and C-contiguous; with `rows` its rows may have any
+        distance. Of NumPy, or on a GPU: anything with ``__cuda_array_interface__`` or
+        ``__dlpack__``.
     device : str, optional
         ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
 
@@ -40,6 +56,8 @@ class Request:
     ----------
     window : tuple of slice or None
         With plain bounds; None where all of the table is made.
+    rows : numpy.ndarray, range or None
+        One-dimensional.
     size : tuple of int
         The shape of what is made.
     out : array or None
@@ -55,33 +73,46 @@ class Request:
     >>> request = Request((1000, 64), "bfloat16", window=(slice(8, 10), slice(None)))
     >>> request.size, request.dtype
     ((2, 64), dtype(bfloat16))
+    >>> Request((1000, 64), rows=slice(3, None, 8)).size
+    (125, 64)
     """
 
-    __slots__ = ("_device", "_target", "dtype", "out", "shape", "size", "window")
+    __slots__ = ("_device", "_outer", "_target", "dtype", "out", "rows", "shape", "size", "window")
 
     def __init__(
         self,
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: Any = None,
+        rows: Any = None,
         out: Any = None,
         device: str | None = None,
     ) -> None:
         self.shape = shape = check_shape(shape)
         self.dtype = as_dtype(getattr(out, "dtype", None) if dtype is None else dtype)
-        self.out = out
-        self._device = self._target = None
-        if window is None:
+        self.rows, outer = None, 0
+        if rows is not None:
+            self.window = check_window_of_rows(window, shape)
+            self.rows, ids = check_rows(rows, shape[0])
+            outer = len(ids)
+            self.size = ids + tuple([axis.stop - axis.start for axis in self.window[1:]])
+        elif window is None:
             self.window, self.size = None, shape
         else:
-            self.window = window = check_window(window, shape)
-            self.size = tuple([part.stop - part.start for part in window])
+            self.window = check_window(window, shape)
+            self.size = tuple([axis.stop - axis.start for axis in self.window])
         self._check_numbers()
+        self._take(out, device, outer)
+
+    def _take(self, out: Any, device: str | None, outer: int) -> None:
+        """Find where the values go; the first `outer` axes of `out` may have any distance."""
+        self.out, self._outer = out, outer
+        self._device = self._target = None
         if out is None and device in CPU:
             return
         if device in CPU and isinstance(out, np.ndarray):
-            self._target = HostArray(check_out(out, self.size, self.dtype))
+            self._target = HostArray(check_out(out, self.size, self.dtype, outer), outer)
             return
         from ..gpu import adopt
 
@@ -99,7 +130,7 @@ class Request:
                 f"shape must be below 2**63 bytes, or a window of it; "
                 f"given {brief(self.size)} of {self.dtype.name}"
             )
-        if made and self.size != self.shape:
+        if self.size != self.shape:
             total = math.prod(self.shape)
             if total > MAX_ELEMENTS.get(itemsize, MAX_LENGTH):
                 raise ArgumentError(
@@ -108,11 +139,19 @@ class Request:
                 )
 
     @property
+    def selection(self) -> Selection:
+        """Which elements are made, as the kernels take it."""
+        if self.rows is None:
+            return runs(self.shape, self.window)
+        assert self.window is not None
+        return rows_of(self.rows, self.shape, self.window)
+
+    @property
     def target(self) -> Any:
         """The array that takes the values: of the host, or on a GPU. Allocated when first asked."""
         if self._target is None:
             if self._device is None:
-                self._target = HostArray.empty(self.size, self.dtype)
+                self._target = HostArray.empty(self.size, self.dtype, self._outer)
             else:
                 from ..gpu import DeviceArray
 
@@ -123,6 +162,53 @@ class Request:
     def result(self) -> Any:
         """What the caller gets: `out`, or the new array."""
         return self.target.result if self.out is None else self.out
+
+
+class KeyedRequest(Request):
+    """Rows of 64-bit keys, and the array that takes them. There is no full table.
+
+    Parameters
+    ----------
+    keys : array or sequence of int
+        In [-2**63, 2**64), of any shape; -1 and 2**64 - 1 are the same key.
+    width : int
+        Columns of a row: at most 2**33, or 2**32 in float64.
+    columns : slice, optional
+        Of step 1: make only these.
+    dtype, out, device
+        As `Request` takes them. The rows of `out` may have any distance.
+
+    Examples
+    --------
+    >>> KeyedRequest([7, -1], 64, "bfloat16").size
+    (2, 64)
+    """
+
+    __slots__ = ("column", "keys", "width")
+
+    def __init__(
+        self,
+        keys: Any,
+        width: int,
+        dtype: Any = None,
+        *,
+        columns: slice | None = None,
+        out: Any = None,
+        device: str | None = None,
+    ) -> None:
+        self.dtype = as_dtype(getattr(out, "dtype", None) if dtype is None else dtype)
+        most = 2**32 if self.dtype.itemsize == 8 else 2**33
+        self.width, self.column, count = check_columns(columns, width, most)
+        self.keys, outer = check_keys(keys)
+        self.shape = self.size = (*outer, count)
+        self.window = self.rows = None
+        self._check_numbers()
+        self._take(out, device, len(outer))
+
+    @property
+    def selection(self) -> Selection:
+        """Which elements are made, as the kernels take it."""
+        return Keys(self.keys, self.column, self.size[-1])
 
 
 def check_shape(shape: Sequence[int], owner: str | None = None) -> tuple[int, ...]:
@@ -151,14 +237,37 @@ def check_shape(shape: Sequence[int], owner: str | None = None) -> tuple[int, ..
     return sizes
 
 
-def check_out(out: np.ndarray, size: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return a NumPy array if it can be filled in place."""
+def check_out(
+    out: np.ndarray, size: tuple[int, ...], dtype: np.dtype, outer: int = 0
+) -> np.ndarray:
+    """Return a NumPy array if it can be filled in place.
+
+    Its first `outer` axes are one axis of rows, which may have any distance but must not overlap.
+    """
     if out.shape != size:
         raise ArgumentError(f"out must have shape {size}; given {out.shape}")
     if out.dtype != dtype:
         raise ArgumentError(f"out must have dtype {dtype.name}; given {out.dtype}")
-    if not out.flags.c_contiguous:
-        raise ArgumentError(f"out must be C-contiguous; given strides {out.strides}")
+    if not (out.flags.c_contiguous or (outer and _rows_lie_apart(out, outer))):
+        rows = ", or rows of such at equal distances" if outer else ""
+        raise ArgumentError(f"out must be C-contiguous{rows}; given strides {out.strides}")
     if not out.flags.writeable:
         raise ArgumentError("out must be writable; given a read-only array")
     return out.view(np.ndarray)  # a matrix stays two-dimensional whatever it is asked
+
+
+def _rows_lie_apart(out: np.ndarray, outer: int) -> bool:
+    """Return whether an array is contiguous rows at equal distances, without overlap."""
+    step = out.itemsize
+    inner = zip(out.shape[outer:], out.strides[outer:], strict=True)
+    for length, stride in reversed(list(inner)):
+        if length > 1 and stride != step:
+            return False
+        step *= length
+    axes = [(n, s) for n, s in zip(out.shape[:outer], out.strides[:outer], strict=True) if n > 1]
+    if not axes:
+        return True
+    if any(s != t * n for (_, s), (n, t) in itertools.pairwise(axes)):
+        return False
+    distance = axes[-1][1]
+    return abs(distance) >= step and distance % out.itemsize == 0

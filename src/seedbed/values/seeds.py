@@ -92,6 +92,36 @@ def random_seed() -> int:
     return secrets.randbits(64)
 
 
+def key(text: str | bytes) -> int:
+    r"""Return the 64-bit key of a text or of bytes, for rows of keys.
+
+    The first 8 bytes, as a little-endian integer, of the SHA-256 of: the 13 bytes
+    ``seedbed.keys\0``, then the bytes, or the text in UTF-8.
+
+    Parameters
+    ----------
+    text : str or bytes
+
+    Returns
+    -------
+    int
+        In [0, 2**64). Of 10**9 texts two have the same key with a probability of 3 %.
+
+    Examples
+    --------
+    >>> key("user/4711") == key(b"user/4711")
+    True
+    """
+    if not isinstance(text, (str, bytes)):
+        raise ArgumentTypeError(f"text must be str or bytes; given {brief(text)}").named("key")
+    content = text.encode() if isinstance(text, str) else text
+    return _first_word(b"seedbed.keys\0" + content)
+
+
+def _first_word(content: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+
+
 def derive(master: int, name: str) -> int:
     r"""Return the seed of a table or parameter of that name under a master seed.
 
@@ -118,5 +148,4 @@ def derive(master: int, name: str) -> int:
     """
     if not 0 <= master < SEEDS:
         raise ArgumentError(f"master must be in [0, 2**64); given {brief(master)}").named("derive")
-    text = b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+    return _first_word(b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode())

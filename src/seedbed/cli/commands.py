@@ -1,0 +1,163 @@
+"""What the commands do."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .. import tables
+from ..errors import ArgumentError, naming
+from ..tables.configurations import initializer
+from ..tables.job import WriteOptions
+from ..tables.plan import write_each
+from .command import FAILED, printable, say
+from .options import (
+    exclude,
+    parse_integer,
+    parse_part,
+    parse_rows,
+    parse_settings,
+    parse_shape,
+    require,
+)
+
+
+def table(options: argparse.Namespace) -> int:
+    """Write tables."""
+    _set_threads(options.threads)
+    part = None if options.part is None else parse_part(options.part)
+    check = "all" if options.check is None else options.check
+    if options.finish:
+        exclude(options, "--finish", {"out", "force", "check", "threads"})
+        require(options, "out")
+        finished = tables.finish(options.out, force=options.force, check=check)
+        _print(f"{finished}: finished" if finished else f"{options.out}: was finished already")
+        return 0
+    how = {
+        "part": part,
+        "resume": options.resume,
+        "force": options.force,
+        "check": check,
+        "progress": True,
+        "device": options.device,
+    }
+    if options.plan is not None:
+        exclude(options, "--plan", {"part", "resume", "force", "check", "device", "threads"})
+        with naming("tables.write_plan"):
+            for summary in write_each(options.plan, WriteOptions(**how)):
+                options.begun = True
+                _print(str(summary))
+        return 0
+    require(options, "shape", "out", *([] if options.grow is not None else ["initializer"]))
+    init = _initializer(options)
+    if part and init and options.seed is None and hasattr(init, "seed"):
+        raise ArgumentError("--part needs a --seed that is the same for all parts")
+    summary = tables.write(
+        options.out,
+        init,
+        parse_shape(options.shape),
+        options.dtype,
+        name=options.name,
+        grow=options.grow,
+        rows=None if options.rows is None else parse_rows(options.rows),
+        shards=None if options.shards is None else parse_integer("--shards", options.shards),
+        **how,
+    )
+    _print(str(summary))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Compare a file with the stream."""
+    _set_threads(options.threads)
+    init = _initializer(options)
+    if init and options.seed is None and hasattr(init, "seed"):
+        raise ArgumentError("--seed must be given with --initializer (see --help)")
+    report = tables.verify(
+        options.file,
+        init,
+        None if options.shape is None else parse_shape(options.shape),
+        name=options.name,
+        rows=None if options.rows is None else parse_rows(options.rows),
+        sample=None if options.sample is None else parse_integer("--sample", options.sample),
+        progress=True,
+    )
+    if report.ok:
+        _print(str(report))
+        return 0
+    return say(str(report), FAILED)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Draw a picture."""
+    require(options, "shape", "initializer")
+    from . import show
+
+    shape = parse_shape(options.shape)
+    init = _initializer(options)
+    _print(show.draw(init, shape, options.dtype, options.out, force=options.force))
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what a file holds, or what the package runs on."""
+    if options.file is not None:
+        for line in tables.describe(options.file):
+            _print(line)
+        return 0
+    from . import info
+
+    for name, value in info.describe().items():
+        _print(f"{name:<14}{value}")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Time fills."""
+    from . import bench
+
+    print(bench.table(bench.compare()))
+    return 0
+
+
+BY_NAME: dict[str, Callable[[argparse.Namespace], int]] = {
+    "table": table,
+    "verify": verify,
+    "show": show,
+    "info": info,
+    "bench": bench,
+}
+
+
+def _print(line: str) -> None:
+    print(printable(line), flush=True)
+
+
+def _initializer(options: argparse.Namespace) -> Any:
+    if options.initializer is None:
+        for name in ("seed", "set"):
+            if getattr(options, name) not in (None, []):
+                raise ArgumentError(f"--{name} has no meaning without --initializer")
+        return None
+    seed = None if options.seed is None else parse_integer("--seed", options.seed)
+    return initializer(options.initializer, parse_settings(options.set), seed)
+
+
+def _set_threads(text: str | None) -> None:
+    """Use so many threads."""
+    if text is None:
+        return
+    count = parse_integer("--threads", text)
+    if not 1 <= count <= 1024:
+        raise ArgumentError(f"--threads must be from 1 to 1024; given {count}")
+    if "numba" not in sys.modules:
+        os.environ["NUMBA_NUM_THREADS"] = str(count)
+        return
+    import numba
+    from numba.core import config
+
+    limit = config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    if count > limit:
+        raise ArgumentError(f"--threads must be from 1 to {limit} here; given {count}")
+    numba.set_num_threads(count)

@@ -1,0 +1,73 @@
+"""Formats of tables on disk, one module each. A further one is one more module, named here."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ...errors import ArgumentError, FormatError
+from ...storage.foreign import local_path
+from ..layout import File, Tensor
+from ..table import Table
+from . import npy, safetensors, shards
+
+
+class Format(Protocol):
+    """What a module of a format has."""
+
+    NAME: str
+    """In states."""
+
+    SUFFIX: str
+    """That files of it end in; empty for a folder of any name."""
+
+    def arrange(self, tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
+        """Return the files of an output, in the order in which they are written.
+
+        Raises ArgumentError if the format cannot hold the tables.
+        """
+        ...
+
+    def tensors(self, path: Path) -> list[Tensor]:
+        """Return what a file or folder of the format holds; FormatError if it is none."""
+        ...
+
+
+FORMATS: tuple[Format, ...] = (npy, safetensors, shards)
+BY_NAME = {one.NAME: one for one in FORMATS}
+BY_SUFFIX = {one.SUFFIX: one for one in FORMATS if one.SUFFIX}
+
+
+def chosen(path: Path, shards_asked: int | None) -> Format:
+    """Return the format in which an output of that name is written."""
+    found = BY_SUFFIX.get(path.suffix)
+    if shards_asked is not None:
+        if found is not None:
+            raise ArgumentError(f"path of shards is a folder; given {str(path)!r}")
+        return shards
+    if found is None:
+        raise ArgumentError(
+            f"path must end in {' or '.join(BY_SUFFIX)}, or with --shards N be a folder; "
+            f"given {str(path)!r}"
+        )
+    return found
+
+
+def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
+    """Return the tensors of a file, or of a folder of shards in the order of their files.
+
+    Raises
+    ------
+    FormatError
+        If it is neither.
+    """
+    path = local_path(path)
+    if path.is_dir():
+        return shards.tensors(path)
+    if not os.path.lexists(path):
+        if os.path.lexists(path.with_name(path.name + ".part")):
+            raise FormatError(f"{path}: is unfinished; see seedbed info {path}")
+        raise FormatError(f"{path}: there is no such file")
+    if path.suffix not in BY_SUFFIX:
+        raise FormatError(f"{path}: must end in {' or '.join(BY_SUFFIX)}")
+    return BY_SUFFIX[path.suffix].tensors(path)

@@ -1,0 +1,80 @@
+"""What files and folders hold, as people read it: ``seedbed info FILE``."""
+
+import os
+from pathlib import Path
+
+from ..errors import naming
+from ..storage.atomic import Folder, refusing
+from ..storage.foreign import local_path, naturals, understanding
+from . import formats, state
+from .configurations import words
+from .layout import Tensor
+from .table import sizes
+from .writing import readable
+
+
+def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
+    """Return the tensors of a file, or of a folder of shards in the order of their files.
+
+    Raises
+    ------
+    FormatError
+        If it is neither.
+    """
+    with naming("tables.tensors"):
+        return formats.tensors(path)
+
+
+def describe(path: str | os.PathLike[str]) -> list[str]:
+    """Return lines that say what a file or folder of shards holds, or how far its writing is.
+
+    Raises
+    ------
+    FormatError
+        If there is neither a table nor an unfinished one.
+    """
+    with naming("tables.describe"):
+        path = local_path(path)
+        if path.parent.is_dir() and not path.exists():
+            with refusing(path), Folder(path.parent) as folder:
+                found = [state.State.load(folder, name) for name in state.names(folder, path)]
+            if found:
+                return [_unfinished(path, one) for one in found]
+        return _described(path)
+
+
+def _described(path: Path) -> list[str]:
+    lines, last = [], None
+    for tensor in formats.tensors(path):
+        if tensor.file != last:
+            lines.append(f"{tensor.file}: {readable(tensor.file.stat().st_size)}")
+            if "seedbed_version" in tensor.metadata:
+                lines[-1] += (
+                    f", by seedbed {tensor.metadata['seedbed_version']}, "
+                    f"stream version {tensor.metadata.get('stream_version')}"
+                )
+        last = tensor.file
+        with understanding(tensor.file, f"bad metadata of {tensor.name}"):
+            lines.append("  " + _tensor(tensor))
+    return lines
+
+
+def _unfinished(path: Path, saved: state.State) -> str:
+    part = f" part {saved.part}" if saved.part.of > 1 else ""
+    if saved.complete:
+        return f"{path}:{part} complete, {readable(saved.total)}"
+    return f"{path}:{part} unfinished, {saved.percent} of {readable(saved.total)} saved"
+
+
+def _tensor(tensor: Tensor) -> str:
+    text = f"{tensor.name or 'array'}: {sizes(tensor.shape)} {tensor.dtype.name}"
+    if tensor.description is None:
+        return text
+    text += f", {words(tensor.description['initializer'])}"
+    if "rows" in tensor.description:
+        start, stop = naturals(tensor.description["rows"], "rows", 2)
+        height, *_ = naturals(tensor.description["shape"], "shape")
+        text += f", rows {start:,}:{stop:,} of {height:,}"
+    if "kept_rows" in tensor.description:
+        text += f", the first {tensor.description['kept_rows']:,} rows kept from an older file"
+    return text

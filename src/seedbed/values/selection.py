@@ -1,0 +1,170 @@
+"""What is made of a table: a window, rows by number, or rows by key, as the kernels take them."""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError, brief
+from .window import Window, check_window, runs
+
+Ids = np.ndarray | range
+"""Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
+
+
+class Rows(NamedTuple):
+    """Rows of a table by their numbers, or a window in each of them.
+
+    Parameters
+    ----------
+    ids : Ids
+        Inside the table.
+    row : int
+        Elements of a row of the full table.
+    base, lengths, strides, run
+        The window in a row, as `Runs` has it.
+    """
+
+    ids: Any
+    row: int
+    base: int
+    lengths: list[int]
+    strides: list[int]
+    run: int
+
+
+class Keys(NamedTuple):
+    """Rows by their keys: consecutive columns of each.
+
+    Parameters
+    ----------
+    keys : numpy.ndarray
+        One-dimensional, contiguous, uint64.
+    column, width : int
+        The first column, and how many.
+    """
+
+    keys: Any
+    column: int
+    width: int
+
+
+def rows_of(ids: Any, shape: tuple[int, ...], window: Window) -> Rows:
+    """Return the selection of some rows, and of a window on all other axes."""
+    inner = runs(shape[1:], window[1:])
+    return Rows(ids, math.prod(shape[1:]), *inner)
+
+
+def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
+    """Return row numbers, and the shape in which they were given.
+
+    Parameters
+    ----------
+    rows : slice, range, or array or sequence of int
+        A slice means what it means in NumPy; numbers must lie in [0, count).
+    count : int
+        Rows of the full table.
+    """
+    if isinstance(rows, slice):
+        try:
+            rows = range(*rows.indices(count))
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"rows must be integers; given {rows}: {error}") from None
+    if isinstance(rows, range):
+        length = max(0, -((rows.start - rows.stop) // rows.step))  # len() has less range
+        ends = (rows.start, rows.start + (length - 1) * rows.step) if length else ()
+        for number, place in zip(ends, (0, length - 1), strict=False):
+            if not 0 <= number < count:
+                raise _outside(number, place, count)
+        return range(rows.start, rows.start + length * rows.step, rows.step), (length,)
+    ids = _integers(rows, "rows")
+    flat = ids.reshape(-1)
+    if flat.size and not (int(flat.min()) >= 0 and int(flat.max()) < count):
+        lost = flat < 0 if int(flat.max()) < count else (flat < 0) | (flat >= count)
+        place = int(np.argmax(lost))
+        raise _outside(int(flat[place]), place, count)
+    return flat, ids.shape
+
+
+def _outside(number: int, place: int, count: int) -> ArgumentError:
+    return ArgumentError(f"rows must lie in [0, {count}); given {number} at place {place}")
+
+
+def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
+    """Return a window whose first axis is left to row numbers: ``(None, slice(0, 32))``."""
+    if not shape:
+        raise ArgumentError("rows need a table with rows; given shape ()")
+    if window is None:
+        window = (None,) * len(shape)
+    if not isinstance(window, tuple) or len(window) != len(shape):
+        raise ArgumentTypeError(
+            f"window must have None and one slice for each other axis; given {brief(window)} "
+            f"for shape {brief(shape)}"
+        )
+    first, *others = window
+    if first not in (None, slice(None)):
+        raise ArgumentError(
+            f"window must have None for the first axis, of which rows are given; given {first}"
+        )
+    return check_window((slice(None), *(slice(None) if o is None else o for o in others)), shape)
+
+
+def check_keys(keys: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return keys as bits (uint64), and the shape in which they were given.
+
+    Parameters
+    ----------
+    keys : int, array or sequence of int
+        In [-2**63, 2**64): -1 and 2**64 - 1 are the same key.
+    """
+    if isinstance(keys, (list, tuple)):
+        keys = _bits_of_integers(keys)
+    found = _integers(keys, "keys")
+    return found.reshape(-1).view(np.uint64), found.shape
+
+
+def _bits_of_integers(keys: Sequence[Any]) -> Any:
+    """Return Python's integers as uint64, so that large and negative ones may stand together."""
+    try:
+        numbers = [operator.index(key) for key in keys if not isinstance(key, bool)]
+    except TypeError:
+        return keys
+    if len(numbers) < len(keys) or not all(-(2**63) <= number < 2**64 for number in numbers):
+        raise ArgumentError(f"keys must be integers in [-2**63, 2**64); given {brief(keys)}")
+    return np.array([number % 2**64 for number in numbers], np.uint64)
+
+
+def check_columns(columns: slice | None, width: Any, most: int) -> tuple[int, int, int]:
+    """Return width, first column and how many of rows of keys."""
+    try:
+        width = operator.index(width)
+    except TypeError:
+        raise ArgumentTypeError(f"width must be an integer; given {brief(width)}") from None
+    if not 0 <= width <= most:
+        raise ArgumentError(f"width must be in [0, {most}]; given {brief(width)}")
+    if columns is None:
+        return width, 0, width
+    try:
+        (axis,) = check_window((columns,), (width,))
+    except (ArgumentError, ArgumentTypeError):
+        raise ArgumentError(
+            f"columns must be a slice of step 1 inside the width {width}; given {brief(columns)}"
+        ) from None
+    return width, axis.start, axis.stop - axis.start
+
+
+def _integers(values: Any, name: str) -> np.ndarray:
+    """Return integers of any library as a contiguous array of int64 or uint64."""
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        given = f"given {brief(values)}: {error}"
+        raise ArgumentTypeError(f"{name} must be integers; {given}") from None
+    if found.size == 0 and found.dtype.kind == "f":  # an empty list
+        found = found.astype(np.int64)
+    if found.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"{name} must be integers; given {brief(values)}")
+    wide = np.uint64 if found.dtype.kind == "u" else np.int64
+    return np.ascontiguousarray(found, wide).reshape(found.shape)

@@ -1,0 +1,191 @@
+"""Compilers, linkers and drivers of several CUDA releases, side by side."""
+
+import ctypes
+import importlib.metadata
+import types
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'seedbed[cuda]'")
+
+from cuda.core import Linker as CoreLinker
+from cuda.core import LinkerOptions, ObjectCode
+
+from seedbed.errors import DeviceError
+from seedbed.gpu import driver
+from seedbed_kernels import cuda_release, cuda_shim
+from tests import processes
+
+PTX = b"""
+.version 7.0
+.target sm_75
+.address_size 64
+.visible .entry kernel(.param .u64 out) {
+    .reg .b64 %rd<3>;
+    ld.param.u64 %rd1, [out];
+    cvta.to.global.u64 %rd2, %rd1;
+    st.global.u64 [%rd2], %rd1;
+    ret;
+}
+"""
+
+
+def installed_linker(package, name):
+    """Return the path of nvJitLink as a package installed it."""
+    for file in importlib.metadata.files(package) or ():
+        if file.name == name:
+            return str(Path(str(file.locate())))
+    raise AssertionError(f"{package} has no {name}")
+
+
+def cuda_12():
+    try:
+        return installed_linker("nvidia-nvjitlink-cu12", "libnvJitLink.so.12")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs nvidia-nvjitlink-cu12, for Linux only")
+
+
+# PyTorch for CUDA 12 loads its linker like this when it is imported.
+IMPORT_ORDER = """
+import ctypes, types as python_types
+ctypes.CDLL({path!r}, ctypes.RTLD_GLOBAL)
+from numba import types
+from numba.cuda import dispatcher
+from cuda.core import Linker
+from seedbed_kernels import cuda_release, fills_cuda
+from seedbed_kernels.cuda_shim import cuda
+from seedbed_kernels.samplers import Normal
+
+device = python_types.SimpleNamespace(compute_capability=(9, 0))
+dispatcher.get_current_device = lambda: device
+assert cuda_release.linker() >= cuda_release.compiler() >= (13, 0)
+flat, three = types.Array(types.float32, 1, "C"), types.UniTuple(types.uint64, 3)
+axes = fills_cuda.AXES
+arguments = types.void(
+    flat, types.int64, types.int64, types.uint32, types.uint32,
+    types.UniTuple(types.uint32, axes), types.UniTuple(types.int64, axes), types.int64, three,
+    types.NamedUniTuple(types.float32, len(Normal._fields), Normal), types.uint32,
+)
+driver, kernel = cuda.cudadrv.driver, fills_cuda.make_kernel(Normal, "float32")
+for output in ("ptx", "ltoir"):
+    code, _ = cuda.compile(
+        kernel, arguments, cc=(9, 0), device=False, abi="numba", output=output
+    )
+    ours, theirs = driver.Linker, Linker
+    for driver.Linker in (ours, theirs):
+        linker = driver._Linker(cc=(9, 0), lto=output == "ltoir")
+        if output == "ptx":
+            linker.add_ptx(code.encode())
+        else:
+            linker.add_ltoir(code)
+        try:
+            linked = b"ELF" in linker.complete().code[:4]
+        except Exception as error:
+            linked = type(error).__name__
+        print(output, linked)
+    driver.Linker = ours
+"""
+
+
+def test_kernels_link_where_pytorch_for_cuda_12_was_imported_first():
+    """`cuda.core` on its own takes the linker of CUDA 12, and fails."""
+    lines = processes.output(IMPORT_ORDER.format(path=cuda_12())).splitlines()
+    assert [line for line in lines if line.startswith(("ptx", "ltoir"))] == [
+        "ptx True",
+        "ptx nvJitLinkError",
+        "ltoir True",
+        "ltoir nvJitLinkError",
+    ]
+
+
+def own_linker(code):
+    name = "libnvJitLink.so.13"
+    try:
+        library = ctypes.CDLL(installed_linker("nvidia-nvjitlink", name))
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("needs nvidia-nvjitlink: pip install 'seedbed[cuda13]'")
+    options = LinkerOptions(arch="sm_75", lineinfo=True)
+    return cuda_release.Linker(library, ObjectCode.from_ptx(code, name="it"), options=options)
+
+
+def test_the_linker_of_our_choice_links_as_that_of_cuda_core_does():
+    options = LinkerOptions(arch="sm_75", lineinfo=True)
+    core = CoreLinker(ObjectCode.from_ptx(PTX, name="it"), options=options)
+    own = own_linker(PTX)
+    assert own.link("cubin").code == core.link("cubin").code
+    assert own.get_info_log() == core.get_info_log()
+    own.close()
+    own.close()
+
+
+def test_a_code_that_does_not_link_is_told_with_the_linkers_own_words():
+    with pytest.raises(RuntimeError, match=r"failed with error 4: .*Unsupported \.version 99"):
+        own_linker(PTX.replace(b"7.0", b"99.0")).link("cubin")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "linker", "driver_release", "needed"),
+    [
+        ((13, 5), (13, 5), (13, 0), None),
+        ((13, 0), (13, 5), (13, 5), None),
+        ((12, 9), (13, 0), (13, 0), None),
+        ((12, 9), (12, 9), (13, 0), None),
+        ((12, 4), (12, 9), (12, 2), None),
+        ((12, 4), None, (12, 4), None),
+        (None, (12, 9), (12, 9), None),
+        (
+            (13, 5),
+            (12, 9),
+            (13, 0),
+            "a compiler and a linker that fit: libNVVM is of CUDA 13.5, the linker in use of "
+            "CUDA 12.9: pip install 'seedbed[cuda12]' 'cuda-toolkit==12.9.*'",
+        ),
+        (
+            (13, 5),
+            (13, 0),
+            (13, 0),
+            "a compiler and a linker that fit: libNVVM is of CUDA 13.5, the linker in use of "
+            "CUDA 13.0: pip install 'seedbed[cuda13]' 'cuda-toolkit==13.0.*'",
+        ),
+        (
+            (13, 5),
+            None,
+            (12, 8),
+            "a compiler and a linker that fit: libNVVM is of CUDA 13.5, the linker in use of "
+            "CUDA 12.8: pip install 'seedbed[cuda12]' 'cuda-toolkit==12.8.*'",
+        ),
+        (
+            (13, 5),
+            (13, 5),
+            (12, 8),
+            "a driver for CUDA 13; the one installed is for CUDA 12.8: pip install "
+            "'seedbed[cuda12]' 'cuda-toolkit==12.8.*', or update the driver",
+        ),
+    ],
+)
+def test_releases_that_do_not_fit_are_told(monkeypatch, compiler, linker, driver_release, needed):
+    monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
+    monkeypatch.setattr(cuda_release, "linker", lambda: linker)
+    gpu = types.SimpleNamespace(
+        is_available=lambda: True,
+        cuda_error=lambda: None,
+        gpus=["a GPU"],
+        cudadrv=types.SimpleNamespace(
+            driver=types.SimpleNamespace(get_version=lambda: driver_release)
+        ),
+    )
+    monkeypatch.setattr(cuda_shim, "cuda", gpu)
+    if needed is None:
+        assert driver.ready() is gpu
+    else:
+        with pytest.raises(DeviceError) as caught:
+            driver.ready()
+        assert str(caught.value) == f"device 'cuda' needs {needed}"
+
+
+def test_the_compiler_says_its_release():
+    toolkit = importlib.metadata.version("cuda-toolkit")
+    release = cuda_release.compiler()
+    assert release is not None
+    assert toolkit.startswith(f"{release[0]}.{release[1]}.")

@@ -1,0 +1,1 @@
+"""Faults that are made on purpose: programs with full counts; tests run them with small ones."""
