@@ -6,10 +6,6 @@ import pytest
 
 from tests.keras.runner import ROOT, run
 
-pytest.importorskip("keras")
-
-pytestmark = pytest.mark.frameworks
-
 SECTIONS = (ROOT / "docs/keras.md").read_text().split("\n## ")[1:]
 PROGRAM = """
 import os, sys

@@ -15,7 +15,7 @@ from seedbed.seeds import derive
 keras = pytest.importorskip("keras")
 sk = pytest.importorskip("seedbed.keras")
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.jax  # the backend of the test process
 
 
 class HeNormal(sk.VarianceScaling):

@@ -13,7 +13,7 @@ from seedbed.seeds import derive
 keras = pytest.importorskip("keras")
 sk = pytest.importorskip("seedbed.keras")
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.jax  # the backend of the test process
 
 layers = keras.layers
 
