@@ -145,9 +145,13 @@ class Diagonal(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """Values from a function of the window, as slices with plain bounds, and the dtype."""
+    """Values from a function of the window, as slices with plain bounds, and the dtype.
+
+    Where `cut` is set, a part of a window costs no more than its share, and memory is bounded.
+    """
 
     compute: Callable[[Window, np.dtype], np.ndarray]
+    cut: bool = False
 
     def check(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         """Refuse nothing: the function does."""
