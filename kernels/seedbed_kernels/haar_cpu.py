@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from . import arithmetic
 from .blocks_cpu import SIDE
 from .compact_wy_cpu import Run, ceil_div, grain, run_here, transpose, write_q
 from .compiling import kernel
@@ -121,6 +122,7 @@ def reflect(v, squares, rows, columns, half, signs):
                 half[k] = 0.5
 
 
+@arithmetic.usual()
 def haar(
     out: np.ndarray,
     corner: tuple[int, int],
@@ -156,6 +158,7 @@ def haar(
     """
     if out.size == 0:
         return
+    run = arithmetic.on_threads(run)
     dtype = np.dtype(np.float64 if out.dtype == np.float64 else np.float32)
     rows, columns = shape
     slabs = ceil_div(corner[1] + out.shape[1], SIDE)  # a column needs no reflector after its own

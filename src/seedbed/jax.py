@@ -18,7 +18,7 @@ try:
     from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 except ImportError as error:
     raise ImportError(
-        "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
+        "seedbed.jax needs JAX: python -m pip install 'seedbed[jax]'"
     ) from error
 
 from . import initializers

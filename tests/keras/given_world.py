@@ -108,6 +108,9 @@ def make(folder):
     cloned_and_slots()
     seeds()
     deferred()
+    plain_ones()
+    if keras.backend.backend() != "torch":  # which has them filled in place
+        large()
 
 
 def one_by_one():
@@ -193,6 +196,68 @@ def deferred():
         model.compile("adam", "mse")
         model.predict(np.ones((4, 2), np.float32), verbose=0)
         equal([keras.ops.convert_to_numpy(v.value) for v in model.trainable_variables], wanted)
+
+
+def plain_ones():
+    """Seedbed's plain initializers may be passed, too."""
+    for policy in ("float32", "bfloat16", "mixed_bfloat16"):
+        embedding, kernel = plain.RandomUniform(seed=1), plain.GlorotUniform(seed=2)
+        model = keras.Sequential(
+            [
+                keras.Input((3,), dtype="int32"),
+                keras.layers.Embedding(10, 4, embeddings_initializer=embedding, dtype=policy),
+                keras.layers.Flatten(),
+                keras.layers.Dense(
+                    5, kernel_initializer=kernel, bias_initializer=plain.Ones(), dtype=policy
+                ),
+            ]
+        )
+        dtype = "bfloat16" if policy == "bfloat16" else "float32"
+        expected = [embedding((10, 4), dtype), kernel((12, 5), dtype), plain.Ones()((5,), dtype)]
+        for weight, values in zip(model.weights, expected, strict=True):
+            assert weight.dtype == dtype, (policy, weight.dtype)
+            found = keras.ops.convert_to_numpy(keras.ops.cast(weight.value, "float32"))
+            assert (found == values.astype("float32")).all(), (policy, weight.path)
+        model(np.zeros((2, 3), "int32"))
+
+
+def large():
+    """Large tables lie where they were made."""
+    made, call = [], plain.TruncatedNormal.__call__
+
+    def noted(self, *arguments, **others):
+        values = call(self, *arguments, **others)
+        made.append(values.ctypes.data)
+        return values
+
+    plain.TruncatedNormal.__call__ = noted
+
+    def address(tensor):
+        if keras.backend.backend() == "jax":
+            return tensor.unsafe_buffer_pointer()
+        import tensorflow as tf
+
+        return np.from_dlpack(tf.bitcast(tensor, f"uint{8 * tensor.dtype.size}")).ctypes.data
+
+    for dtype in ("float32", "bfloat16", "float16"):
+        init = sk.TruncatedNormal(seed=7)
+        own = plain.TruncatedNormal(seed=7)
+        tensor = init((2048, 1024), dtype)
+        assert address(tensor) == made[-1], dtype
+        layer = keras.layers.Embedding(2048, 1024, embeddings_initializer=init, dtype=dtype)
+        layer.build((None,))
+        variable = keras.Variable(tensor)
+        variable.assign_add(keras.ops.ones(tensor.shape, dtype))  # trained
+        values = own((2048, 1024), dtype)
+        for found in (tensor, layer.embeddings):
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), values, strict=True)
+        del tensor
+        variable.assign_add(keras.ops.ones(variable.shape, dtype))
+        assert (keras.ops.convert_to_numpy(variable) > 1).all()
+        for _ in range(3):  # in memory that others may have been given since
+            np.full((2048, 1024), 7.0, values.dtype)
+        found = keras.ops.convert_to_numpy(layer.embeddings)
+        np.testing.assert_array_equal(found, values, strict=True)
 
 
 def load(folder):

@@ -1,15 +1,17 @@
 """How the `seedbed` command runs: errors as exit codes and lines, signals as exceptions."""
 
+import _thread
 import contextlib
 import io
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import SeedbedError, StorageError
 from .options import parser
@@ -99,7 +101,9 @@ def _stoppable() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    hook = sys.unraisablehook
     try:
+        sys.unraisablehook = _raise_again
         signal.signal(signal.SIGTERM, terminate)
         if before[signal.SIGINT] is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -107,6 +111,21 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
+
+
+def _raise_again(lost: Any) -> None:
+    """Stop a little later, where the exception came in a callback of C code, which drops it."""
+    number = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}.get(lost.exc_type)
+    if number is None:
+        sys.__unraisablehook__(lost)
+        return
+
+    def stop() -> None:
+        time.sleep(0.02)
+        _thread.interrupt_main(number)
+
+    _thread.start_new_thread(stop, ())
 
 
 @contextlib.contextmanager

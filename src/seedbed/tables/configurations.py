@@ -62,7 +62,7 @@ def absent_array(found: Any) -> str:
     """Return what a configuration lacks, if it has a digest in place of an array; or nothing."""
     if not isinstance(found, dict) or not _has_digest(found):
         return ""
-    return f"made from {words(found)}, which is not there; give the initializer"
+    return f"made from {words(found)}, which is not in the file"
 
 
 def _has_digest(found: dict[str, Any]) -> bool:
@@ -78,10 +78,7 @@ def words(found: Any) -> str:
     if _has_digest(found):
         array = mapping(config["value"].get("config"), "config of the array")
         shape = " × ".join(f"{size:,}" for size in naturals(array.get("shape"), "its shape"))
-        return (
-            f"an array of constants, {shape} {array.get('dtype')}, "
-            f"SHA-256 {brief(array.get('sha256'))}"
-        )
+        return f"an array of {shape} {array.get('dtype')} with SHA-256 {array.get('sha256')}"
     arguments = ", ".join(f"{name}={brief(value)}" for name, value in config.items())
     return f"{found.get('class_name')}({arguments})"
 

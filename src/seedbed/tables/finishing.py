@@ -11,9 +11,10 @@ from ..errors import ArgumentError, FormatError, OutputError, StorageError, brie
 from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
-from ..storage.foreign import local_path, open_regular, understanding
+from ..storage.foreign import local_path, mapping, open_regular, understanding
 from ..storage.locks import locked
 from . import comparing, state
+from .configurations import absent_array
 from .layout import Extent, File
 from .output import MAX_OPEN, Output, Part
 from .state import State
@@ -75,6 +76,13 @@ def _finish(
     first = next(iter(found.values()))
     for name, saved in found.items():
         state.check_same(first.output, saved, folder.path / name)
+    with understanding(folder.path / next(iter(found)), "damaged"):
+        absent = [
+            absent_array(table.get("initializer"))
+            for table in mapping(first.output.get("tables"), "tables").values()
+        ]
+    if any(absent):
+        raise OutputError(f"{path}: {max(absent)}: write a part again with --resume")
     with understanding(folder.path / next(iter(found)), "damaged"):
         output = Output.from_description(path, first.output)
         for saved in found.values():

@@ -152,7 +152,7 @@ class Tensor:
             absent = absent_array(self.description.get("initializer"))
             table = None if absent else Table.from_description(self.name, dict(self.description))
         if table is None:
-            raise ArgumentError(f"{self.file}: {self.name} is {absent}")
+            raise ArgumentError(f"{self.file}: {self.name} is {absent}; give the initializer")
         if (table.stored_shape, table.dtype) != (self.shape, self.dtype):
             raise FormatError(
                 f"{self.file}: {self.name} is {self.shape} {self.dtype.name}; "

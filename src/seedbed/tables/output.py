@@ -16,7 +16,6 @@ from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural
 from . import formats
-from .configurations import absent_array
 from .formats import shards
 from .layout import Extent, File, page_start
 from .origin import STREAM_VERSION, stream_hash, version
@@ -123,7 +122,7 @@ class Output:
         Raises
         ------
         FormatError, ArgumentError
-            If it is no such description, or does not say how a table was made.
+            If it is no such description.
         """
         found = mapping(description, "output")
         kind = formats.BY_NAME.get(found.get("format", ""))
@@ -134,9 +133,6 @@ class Output:
             count = natural(count, "shards", shards.MOST)
         tables = []
         for name, table in mapping(found.get("tables"), "tables").items():
-            absent = absent_array(mapping(table, "table").get("initializer"))
-            if absent:
-                raise FormatError(f"{name} is {absent}, or write a part again with --resume")
             tables.append(Table.from_description(name, table))
         return cls(path, tuple(tables), kind, count)
 

@@ -14,8 +14,8 @@ except ImportError as error:
 
 from . import torchrec
 from .building import seeded
+from .fans import calculate_gain
 from .init import (
-    calculate_gain,
     constant_,
     dirac_,
     eye_,

@@ -1,4 +1,4 @@
-"""A plain model while it is built: its constructors' draws, named once the parameters have names."""
+"""A plain model while it is built: its draws, named once the parameters have names."""
 
 import contextlib
 import gc

@@ -22,6 +22,7 @@ from .session import Session
 from .standins import Root
 from .steps import Copy, Draw, Operation, Write
 
+CHUNK_BYTES = 16 << 20
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 CODES = {

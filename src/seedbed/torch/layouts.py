@@ -1,7 +1,7 @@
 """How a tensor lies: which windows of the full tensor this process holds, and where.
 
 A plain tensor is one piece. Of a DTensor and a ShardedTensor a process holds shards, of flat
-parameters (DeepSpeed ZeRO-3, FullyShardedDataParallel) a run of elements, which is cut into windows.
+parameters (DeepSpeed ZeRO-3, FullyShardedDataParallel) a run of elements, cut into windows.
 """
 
 import math
@@ -55,14 +55,15 @@ def layout(tensor: torch.Tensor) -> Layout:
         If its values cannot be told from outside: a pending sum, a batched tensor of vmap, a
         placeholder.
     """
-    functorch = torch._C._functorch
-    if functorch.is_functorch_wrapped_tensor(tensor):  # pyright: ignore[reportAttributeAccessIssue]
+    functorch: Any = vars(torch._C)["_functorch"]
+    if functorch.is_functorch_wrapped_tensor(tensor):
         raise ArgumentError(
-            "tensor must not be one of torch.func (vmap, grad): call it outside, with the full shape"
+            "tensor must not be one of torch.func (vmap, grad): call this outside, with all of it"
         )
     if torch.nn.parameter.is_lazy(tensor):
         raise ArgumentError(
-            f"tensor must have a shape; given an {type(tensor).__name__}: call the module once before"
+            f"tensor must have a shape; given an {type(tensor).__name__}: call the module once "
+            "before"
         )
     if hasattr(tensor, "ds_shape"):
         return _zero3(tensor)
@@ -177,7 +178,7 @@ def _zero3(tensor: Any) -> Layout:
 
 
 def flat_pieces(part: torch.Tensor, begin: int, shape: tuple[int, ...]) -> Iterator[Piece]:
-    """Yield the windows that elements from number `begin` on are, without padding after the last."""
+    """Yield the windows that elements from number `begin` on are; what follows is padding."""
     end = min(begin + part.numel(), math.prod(shape))
     done = 0
     for window in windows(shape, begin, end):

@@ -1,0 +1,137 @@
+"""Tensors filled in place: values, views, dtypes, and what is refused."""
+
+import re
+from functools import partial
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import seedbed.torch as seeded  # noqa: E402
+from seedbed import initializers  # noqa: E402
+
+pytestmark = pytest.mark.frameworks
+
+
+def bits(tensor):
+    """Return a tensor's values as NumPy's, bit for bit."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.detach().numpy()
+
+
+# Plain tensors
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_values_are_those_of_numpy(dtype):
+    init = initializers.TruncatedNormal(stddev=0.02, seed=7)
+    tensor = torch.empty(37, 21, dtype=getattr(torch, dtype), requires_grad=True)
+    storage = tensor.data_ptr()
+    assert seeded.fill_(tensor, init) is tensor
+    assert tensor.data_ptr() == storage
+    np.testing.assert_array_equal(bits(tensor), init((37, 21), dtype), strict=True)
+    assert tensor.is_leaf
+    assert tensor.requires_grad
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["bool", "uint8", "int8", "int16", "uint16", "int32", "int64", "complex64", "complex128",
+     "float8_e4m3fn", "float8_e5m2"],
+)  # fmt: skip
+def test_ones_of_every_dtype(dtype):
+    kind = getattr(torch, dtype)
+    for tensor in (torch.zeros(3, 4, dtype=kind), torch.zeros(4, 3, dtype=kind).T):
+        assert (seeded.ones_(tensor).to(torch.complex64) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda base: base[:, 3:17],
+        lambda base: base[::2, ::3],
+        lambda base: base.T,
+        lambda base: base.reshape(10, 2, 5, 8).permute(0, 3, 1, 2),
+        lambda base: base[4],
+        lambda base: base[4:9],
+    ],
+)
+def test_views_get_the_values_and_nothing_else_changes(view, dtype):
+    base = torch.full((20, 40), 9.0, dtype=dtype)
+    part = view(base)
+    init = initializers.RandomUniform(seed=3)
+    seeded.fill_(part, init)
+    expected = torch.from_numpy(init(tuple(part.shape), part.dtype).astype("float32")).to(dtype)
+    assert (part == expected).all()
+    view(base).fill_(9.0)
+    assert (base == 9).all()
+
+
+def test_an_empty_tensor_is_a_draw_as_in_numpy():
+    for fill in (seeded.normal_, seeded.orthogonal_, partial(seeded.sparse_, sparsity=0.5)):
+        generator = initializers.SeedGenerator(7)
+        fill(torch.empty(0, 3), seed=generator)
+        fill(torch.empty(3, 0), seed=generator)
+        assert generator.next().draw == 3
+    generator = initializers.SeedGenerator(7)
+    seeded.orthogonal_(torch.empty(3, 0, 2), seed=generator)
+    assert generator.next().draw == 2
+
+
+def test_scalars_empty_tensors_and_channels_last():
+    assert seeded.constant_(torch.empty(()), 0.5) == 0.5
+    assert seeded.normal_(torch.empty(0, 3), seed=1).shape == (0, 3)
+    tensor = torch.empty(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    expected = seeded.normal_(torch.empty(2, 3, 4, 5), seed=1)
+    assert (seeded.normal_(tensor, seed=1) == expected).all()
+
+
+def test_what_autograd_saved_is_known_to_have_changed():
+    weight = torch.ones(3, requires_grad=True)
+    loss = (weight * weight).sum()
+    seeded.normal_(weight, seed=1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_meta():
+    init = initializers.RandomNormal(seed=1)
+    with pytest.raises(ValueError, match=r"fill_: .* meta: call to_empty"):
+        seeded.fill_(torch.empty(3, device="meta"), init)
+    layer = torch.nn.Linear(3, 4, device="meta")
+    assert seeded.xavier_normal_(layer.weight, seed=1).is_meta  # as in torch.nn.init
+    with pytest.raises(ValueError, match=r"init_module_: bias: .* meta"):
+        seeded.init_module_(layer, {}, 7, default="zeros")
+    layer = layer.to_empty(device="cpu")
+    assert (bits(seeded.fill_(layer.weight, init)) == init((4, 3))).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda t: seeded.fill_(t, 3), TypeError, "fill_: init must be"),
+        (lambda t: seeded.fill_(t, "glorot"), ValueError, "glorot"),
+        (lambda t: seeded.fill_(t.int(), "glorot_uniform"), ValueError, "dtype must be one of"),
+        (lambda t: seeded.fill_(t[:1].expand(3, 4), "zeros"), RuntimeError, "single memory"),
+        (lambda t: seeded.normal_(t, seed=-1), ValueError, "normal_: seed must be"),
+        (lambda t: seeded.normal_(t, std=-1), ValueError, "stddev must be"),
+        (lambda t: seeded.uniform_(t, 1, 0), ValueError, "minval must not be above"),
+        (lambda t: seeded.trunc_normal_(t, a=1, b=0), ValueError, "a must be below b"),
+        (lambda t: seeded.eye_(t[0]), ValueError, "eye_: tensor must have rank 2; given 1"),
+        (lambda t: seeded.dirac_(t), ValueError, "dirac_: tensor must have rank 3 or 4 or 5"),
+        (lambda t: seeded.dirac_(t[:, :, None], 2), ValueError, "groups must divide"),
+        (lambda t: seeded.orthogonal_(t[0]), ValueError, "orthogonal_: tensor must have rank 2"),
+        (lambda t: seeded.xavier_normal_(t[0]), ValueError, "xavier_normal_: tensor must have"),
+        (lambda t: seeded.kaiming_normal_(t, mode="fan"), ValueError, "mode must be"),
+        (lambda t: seeded.kaiming_normal_(t, nonlinearity="x"), ValueError, "nonlinearity must"),
+        (lambda t: seeded.sparse_(t, 2), ValueError, "sparsity must be in"),
+        (lambda t: seeded.constant_(t.int(), 0.5), ValueError, "does not fit"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        call(torch.zeros(3, 4))
