@@ -75,7 +75,19 @@ STREAMS = {
 
 def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, float]]:
     """Return names and p-values of a test of dieharder."""
-    command = ["dieharder", "-g", "200", "-d", test, "-D", "test_name", "-D", "ntuple", "-D", "pvalues"]
+    command = [
+        "dieharder",
+        "-g",
+        "200",
+        "-d",
+        test,
+        "-D",
+        "test_name",
+        "-D",
+        "ntuple",
+        "-D",
+        "pvalues",
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
