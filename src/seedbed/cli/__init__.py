@@ -32,6 +32,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         from .command import run
 
         return run(arguments)
+    _open_standard_files()
     _stop_at_once()
     from .command import INTERRUPTED, run
 
@@ -39,6 +40,15 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     if code == INTERRUPTED:  # Python would send itself the signal if it passed through an exec()
         os._exit(code)
     return code
+
+
+def _open_standard_files() -> None:
+    """Open what was closed at the start: else a table gets its number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _stop_at_once() -> None:
