@@ -73,7 +73,7 @@ FAULTS = [
          f"{ORACLE}[truncated-float32]"),
         ("density of the narrow", "minus_two_log(open_closed(*v)) >= excess", "minus_two_log(open_closed(*v)) >= distance",
          f"{ORACLE}[narrow-float32]"),
-        ("root of the tail", "square_root(fma(near, near, y)) + near", "square_root(near * near + y) + near",
+        ("what the tail keeps", "(distance + near) * open_closed(*v) <= near else", "distance * open_closed(*v) <= near else",
          f"{ORACLE}[tail-float64]"),
     ),
     *_scalars(
