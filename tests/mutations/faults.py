@@ -78,7 +78,7 @@ FAULTS = [
     ),
     *_scalars(
         "redraws_cpu",
-        ("redraws of one attempt", "            attempt += np.uint64(1)\n", "            attempt = np.uint64(1) + (attempt & np.uint64(1))\n",
+        ("attempts left out", "            attempt += np.uint64(1)\n", "            attempt += np.uint64(2)\n",
          f"{ORACLE}[tail-float32]"),
     ),
     *_scalars(
