@@ -48,7 +48,7 @@ FAULTS = [
         ("angle of a float64", "head = fma(word_float64(high & LOW_31), TWO_M31_F64, -HALF_F64)",
          "head = fma(word_float64(high & LOW_32), TWO_M31_F64, -HALF_F64)", f"{ORACLE}[normal-float64]"),
         ("no lower clamp", "return at_most(at_least(fma(base, scale, shift), low), high)",
-         "return at_most(fma(base, scale, shift), high)", f"{ORACLE}[truncated-bfloat16]"),
+         "return at_most(fma(base, scale, shift), high)", f"{ORACLE}[uniform-bfloat16]"),
         ("no upper clamp", "return at_most(at_least(fma(base, scale, shift), low), high)",
          "return at_least(fma(base, scale, shift), low)", f"{ORACLE}[uniform-bfloat16]"),
         ("scaled in two roundings", "return at_most(at_least(fma(base, scale, shift), low), high)",
@@ -58,7 +58,7 @@ FAULTS = [
     ),
     *_scalars(
         "gaussian",
-        ("a coefficient of the logarithm", "F32(0.33124825)", "F32(0.33124827)", f"{ORACLE}[normal-float32]"),
+        ("a coefficient of the logarithm", "F32(0.33124825)", "F32(0.33124827)", f"{CONTRACT}::test_golden_hash[normal-float32]"),
         ("a coefficient of the sine", "F64(2.550164039877294)", "F64(2.5501640398772945)", f"{ORACLE}[normal-float64]"),
         ("the root of one half", "np.int32(0x3F3504F3)", "np.int32(0x3F3504F3 - 2**20)", f"{ORACLE}[normal-float32]"),
         ("the mirror bit", "sign = np.int32(angle_word) & SIGN_F32", "sign = np.int32(0)", f"{ORACLE}[normal-float32]"),
@@ -73,12 +73,12 @@ FAULTS = [
          f"{ORACLE}[truncated-float32]"),
         ("density of the narrow", "minus_two_log(open_closed(*v)) >= excess", "minus_two_log(open_closed(*v)) >= distance",
          f"{ORACLE}[narrow-float32]"),
-        ("root of the tail", "square_root(fma(near, near, y)) + near", "square_root(near * near + y) + near",
+        ("what the tail keeps", "(distance + near) * open_closed(*v) <= near else", "distance * open_closed(*v) <= near else",
          f"{ORACLE}[tail-float64]"),
     ),
     *_scalars(
         "redraws_cpu",
-        ("redraws of one attempt", "            attempt += np.uint64(1)\n", "            attempt = np.uint64(1) + (attempt & np.uint64(1))\n",
+        ("attempts left out", "            attempt += np.uint64(1)\n", "            attempt += np.uint64(2)\n",
          f"{ORACLE}[tail-float32]"),
     ),
     *_scalars(
