@@ -170,8 +170,9 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
 
 def _add_entry(module: Any, name: str, body: Any) -> None:
     """Add a function to a module that runs its kernel in usual arithmetic."""
+    result, _, _ = str(body.global_value_type).partition(" (")
     kinds = [str(argument.type) for argument in body.arguments]
-    text = arithmetic.entry(module.triple, name, body.name, kinds)
+    text = arithmetic.entry(module.triple, name, body.name, result, kinds)
     if text is None:
         body.name = name
         return

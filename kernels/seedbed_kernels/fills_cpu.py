@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, cast
 
 import numpy as np
 
-from . import forking, machine_code
+from . import arithmetic, forking, machine_code
 from .layout import KeyedPlace, Place, position, precision
 
 INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -28,6 +28,7 @@ class _Fills:
 
     family: str
 
+    @arithmetic.usual()
     def __init__(self, sampler: Any, dtype: np.dtype) -> None:
         self._kernel = _kernel(self.family, type(sampler), dtype)
         self._real = precision(dtype)
@@ -218,7 +219,7 @@ def _kernel(family: str, kind: type, dtype: np.dtype) -> Callable[..., None]:
     found = _kernels.get((family, kind, dtype))
     if found is not None:
         return found
-    with forking.loading:  # threads that fill together: one compiles
+    with forking.first_use():  # threads that fill together: one compiles
         if (family, kind, dtype) not in _kernels:
             _kernels[family, kind, dtype] = machine_code.load(
                 f"{family}_{kind.__name__}_{dtype.name}",

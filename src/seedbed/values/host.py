@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from seedbed_kernels import forking, memory
+
 from . import threads
 from .dtypes import BFLOAT16, quiet
 from .recipes import Random, kernel_key, kernel_sampler
@@ -43,8 +45,6 @@ class HostArray:
         """Return a new array; JAX and TensorFlow take over a large one without a copy."""
         if math.prod(shape) * dtype.itemsize < LARGE:
             return cls(np.empty(shape, dtype), outer)
-        from seedbed_kernels import memory
-
         return cls(memory.empty(shape, dtype), outer)
 
     @property
@@ -138,7 +138,8 @@ class HostArray:
             Rows of the window that are the array's, in the shape of its axes but the last; all of
             them by default.
         """
-        from seedbed_kernels import haar_cpu
+        with forking.first_use():
+            from seedbed_kernels import haar_cpu
 
         array, key, run = self.array, kernel_key(stream), threads.run_chunks
         values = array.reshape(size) if rows is None else np.empty(size, array.dtype)
@@ -162,13 +163,15 @@ def bits(array: np.ndarray) -> np.ndarray:
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
 def _filler(kind: str, recipe: Random, dtype: np.dtype) -> Any:
     sampler = kernel_sampler(recipe, dtype)
-    from seedbed_kernels import fills_cpu
+    with forking.first_use():
+        from seedbed_kernels import fills_cpu
 
     return getattr(fills_cpu, kind)(sampler, bits(np.empty(0, dtype)).dtype)
 
 
 @functools.lru_cache(64)
 def _packed_key(stream: Stream) -> bytes:
-    from seedbed_kernels import fills_cpu
+    with forking.first_use():
+        from seedbed_kernels import fills_cpu
 
     return fills_cpu.packed_key(kernel_key(stream))
