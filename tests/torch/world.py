@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 import torch.multiprocessing
 from torch.distributed.device_mesh import init_device_mesh
@@ -19,7 +20,6 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 
 import seedbed.torch as seeded
 import seedbed_kernels.fills_cpu  # noqa: F401  here once, not in each process
-import torch
 from seedbed import initializers
 
 ROWS, COLUMNS = 37, 22  # no number of processes divides both
