@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from seedbed import initializers as I
+from seedbed import initializers as I  # noqa: N812
 from seedbed.errors import SeedbedError
 from seedbed.values.dtypes import FLOATING
 

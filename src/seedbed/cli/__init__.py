@@ -3,8 +3,8 @@
 Hardly anything is imported here: until signals are answered, Ctrl-C would be a traceback.
 """
 
+import _signal as signal  # its built-in part: at once  # pyright: ignore[reportMissingImports]
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False
@@ -64,6 +64,6 @@ def _stop_at_once() -> None:
 
 def _stop(number: int, _: object) -> None:
     try:
-        os.write(2, f"seedbed: {_STOPS[signal.Signals(number)]}\n".encode())
+        os.write(2, f"seedbed: {_STOPS[number]}\n".encode())
     finally:
         os._exit(128 + number)

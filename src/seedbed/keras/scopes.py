@@ -104,7 +104,6 @@ class Scope:
                 f"seedbed.keras.{self._owner}: {_some(self._equal)} have the name, and so the "
                 "random numbers, of another weight: name layers apart, or pass names="
             )
-        self.left, self._equal = {}, []
 
 
 _active: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("scope", default=None)

@@ -22,10 +22,9 @@ PATIENCE = 5.0  # seconds that the end of the interpreter waits for threads at w
 
 def most() -> int:
     """Return how many threads Numba may be set to, without importing it."""
-    if "numba" in sys.modules:
-        from numba.core import config
-
-        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    config = sys.modules.get("numba.core.config")  # no import: another thread may be at it
+    if hasattr(config, "NUMBA_NUM_THREADS"):
+        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportOptionalMemberAccess]
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
