@@ -1,5 +1,6 @@
 """A model whose layers are given Seedbed's initializers, on one backend; part of world.py."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -109,6 +110,7 @@ def make(folder):
     seeds()
     deferred()
     plain_ones()
+    tensors()
     if keras.backend.backend() != "torch":  # which has them filled in place
         large()
 
@@ -219,6 +221,38 @@ def plain_ones():
             found = keras.ops.convert_to_numpy(keras.ops.cast(weight.value, "float32"))
             assert (found == values.astype("float32")).all(), (policy, weight.path)
         model(np.zeros((2, 3), "int32"))
+
+
+def tensors():
+    """Tensors and variables are arguments like numbers, in both packages."""
+    tensor = keras.ops.convert_to_tensor
+    scalars = [tensor(0.5), tensor(0.5, "bfloat16"), keras.Variable(0.5), keras.Variable(0.5).value]
+    arrays = [tensor([[1.0, 2.5]], dtype) for dtype in ("float32", "bfloat16", "float16")]
+    arrays += [keras.Variable([[1.0, 2.5]]), [tensor([1.0, 2.5])]]
+    for module in (plain, sk):
+        for half in scalars:
+            for init in (
+                module.RandomNormal(half, half, seed=1),
+                module.TruncatedNormal(half, half, seed=1, upper=half),
+                module.RandomUniform(half, half, seed=1),
+                module.VarianceScaling(half, seed=1),
+                module.Orthogonal(half, seed=1),
+                module.DeltaOrthogonal(half, seed=1),
+                module.Identity(half),
+                module.Constant(half),
+            ):
+                config = json.loads(json.dumps(init.get_config()))
+                assert 0.5 in config.values()
+                assert init.from_config(config).get_config() == init.get_config()
+        for array in arrays:
+            init = module.Constant(array)
+            config = json.loads(json.dumps(init.get_config()))
+            for each in (init, module.Constant.from_config(config)):
+                found = keras.ops.convert_to_numpy(each((3, 2), "float32"))
+                equal([found], [np.full((3, 2), [1.0, 2.5], "float32")])
+        window = module.STFT(window=tensor([1.0, 2.0, 2.0, 1.0]))
+        json.dumps(window.get_config())
+        assert window((4, 1, 3)).shape == (4, 1, 3)
 
 
 def large():

@@ -9,10 +9,6 @@ import pytest
 from tests import processes
 from tests.keras.runner import run
 
-pytest.importorskip("keras")
-
-pytestmark = pytest.mark.frameworks
-
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -23,7 +19,6 @@ def made():
 
         @functools.cache
         def make(backend):
-            pytest.importorskip(backend)
             folder = Path(root, backend)
             folder.mkdir()
             printed = run(backend, "-m", "tests.keras.world", "make", folder).splitlines()
@@ -40,6 +35,9 @@ def test_models_have_the_numpy_values(made, backend):
     assert len(hashes) == 3 * 5 + 3  # policies by models in a scope, and one given initializers
 
 
+@pytest.mark.jax
+@pytest.mark.tensorflow
+@pytest.mark.torch
 def test_models_are_the_same_on_each_backend(made):
     hashes = [made(backend)[1] for backend in BACKENDS]
     assert hashes[0] == hashes[1] == hashes[2]

@@ -2,13 +2,7 @@
 
 import textwrap
 
-import pytest
-
 from tests.keras.runner import run
-
-pytest.importorskip("tensorflow")
-
-pytestmark = pytest.mark.frameworks
 
 
 def test_partitioned_tensorflow_variables_equal_whole_ones():

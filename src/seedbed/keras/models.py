@@ -1,6 +1,7 @@
 """New values for the weights of a model that is built."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,7 +141,8 @@ def _traceless() -> Iterator[None]:
     counts = None if numbers is None else numbers.copy()
     variables = None if waiting is None else list(waiting)
     try:
-        with keras.StatelessScope(initialize_variables=False):
+        with warnings.catch_warnings(), keras.StatelessScope(initialize_variables=False):
+            warnings.simplefilter("ignore")  # of functions that a configuration does not hold
             yield
     finally:
         global_state.set_global_attribute("object_name_uids", counts)
