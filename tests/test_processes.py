@@ -107,8 +107,10 @@ with processes.forked(child) as children:
 
 
 def test_no_test_starts_a_process_in_another_way():
+    """But for programs that tests run, whose children end with them."""
+    allowed = {HERE / "processes.py", *HERE.glob("faults/*.py")}
     found = []
-    for path in set(HERE.rglob("*.py")) - {HERE / "processes.py"}:
+    for path in set(HERE.rglob("*.py")) - allowed:
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):

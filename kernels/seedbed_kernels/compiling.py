@@ -19,6 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from . import (
+    arithmetic,
     disk_cache,
     forking,  # noqa: F401  from now on forks wait for Numba's compiler
     machine_code,
@@ -26,6 +27,7 @@ from . import (
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 settings: Any = config
 DEFAULTS = {
@@ -52,8 +54,11 @@ def njit(**options: Any) -> Any:
 
 
 def scalar(function: Callable[..., Any]) -> Any:
-    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels."""
-    return njit(forceinline=True, no_cfunc_wrapper=True)(function)
+    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels.
+
+    Python calls it only in the CUDA simulator, where a kernel's body is plain Python.
+    """
+    return njit(forceinline=True, **(INSIDE | {"no_cpython_wrapper": not SIMULATED}))(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -135,13 +140,12 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
         made = numba.cfunc(signature, error_model="numpy")(function)
     module = binding.parse_assembly(made.inspect_llvm())
     for definition in module.functions:
-        if definition.name == made.native_name:
-            definition.name = name
-        elif not definition.is_declaration:
+        if not definition.is_declaration and definition.name != made.native_name:
             definition.linkage = binding.Linkage.internal
     for variable in module.global_variables:
         if not variable.is_declaration:
             variable.linkage = binding.Linkage.internal
+    _add_entry(module, name, module.get_function(made.native_name))
     context: Any = cpu_target.target_context
     triple, cpu, features = context.codegen().magic_tuple()
     machine = binding.Target.from_triple(triple).create_target_machine(
@@ -160,7 +164,23 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
     needed = [other for other in needed if not other.startswith("llvm.")]
     if needed:
         raise RuntimeError(f"kernel {name} needs {', '.join(needed)} as it runs")
+    binding.initialize_native_asmparser()
     return machine.emit_object(module)
+
+
+def _add_entry(module: Any, name: str, body: Any) -> None:
+    """Add a function to a module that runs its kernel in usual arithmetic."""
+    result, _, _ = str(body.global_value_type).partition(" (")
+    kinds = [str(argument.type) for argument in body.arguments]
+    text = arithmetic.entry(module.triple, name, body.name, result, kinds)
+    if text is None:
+        body.name = name
+        return
+    layout = f'target datalayout = "{module.data_layout}"\ntarget triple = "{module.triple}"\n'
+    module.link_in(binding.parse_assembly(layout + text))
+    body = module.get_function(body.name)
+    body.linkage = binding.Linkage.internal
+    body.add_function_attribute("noinline")
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from . import arithmetic
 from .blocks_cpu import BLOCK, SIDE, add_product, add_transposed
 from .compact_wy_cpu import (
     CHUNK,
@@ -20,7 +21,6 @@ from .compact_wy_cpu import (
     write_q,
 )
 from .compiling import kernel
-
 
 
 @kernel
@@ -133,6 +133,7 @@ def update(a, v, inverse, slab, begin, end):
             add_product(matrix, at, reflectors, b, BLOCK, applied, 0, BLOCK, 1)
 
 
+@arithmetic.usual()
 def householder_qr(a: np.ndarray, run: Run = run_here) -> tuple[np.ndarray, np.ndarray]:
     """Factor a matrix into orthonormal columns and a triangle: a = q @ r.
 
@@ -174,6 +175,7 @@ def householder_qr(a: np.ndarray, run: Run = run_here) -> tuple[np.ndarray, np.n
         raise ValueError(f"householder_qr: a must be a matrix with elements; given shape {a.shape}")
     if not np.isfinite(a).all():
         raise ValueError("householder_qr: a must be finite; given infinities or NaNs")
+    run = arithmetic.on_threads(run)
     rows, columns = a.shape
     count = min(rows, columns)
     blocks, slabs = ceil_div(rows, SIDE), ceil_div(columns, SIDE)

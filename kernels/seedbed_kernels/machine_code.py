@@ -101,6 +101,15 @@ def _host() -> tuple[Any, ...]:
     return binding.llvm_version_info, binding.get_host_cpu_name(), features
 
 
+def assembled(name: str, text: str) -> int:
+    """Return the address of a function in LLVM's language, with assembly in it."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmparser()
+    parts = binding.JITLibraryBuilder().add_ir(text).export_symbol(name)
+    _linked.append(parts.link(_linker(), name))
+    return _linked[-1][name]
+
+
 @functools.cache
 def _linker() -> Any:
     """Return what links object files; unlike MCJIT it does not end the process if it cannot."""

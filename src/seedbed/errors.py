@@ -16,7 +16,7 @@ class SeedbedError(Exception):
     """Base of all errors that are raised on purpose."""
 
     owner: str | None = None
-    """The class or function that was called, once it is known."""
+    """The class or function that was called, once it is known; empty where the message has it."""
 
     def named(self, owner: str | None) -> Self:
         """Return the error itself, with the name of what was called unless it has one."""
@@ -26,7 +26,7 @@ class SeedbedError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return message if self.owner is None else f"{self.owner}: {message}"
+        return f"{self.owner}: {message}" if self.owner else message
 
 
 class ArgumentError(SeedbedError, ValueError):

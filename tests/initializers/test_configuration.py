@@ -78,7 +78,7 @@ def test_get_passes_other_things_on():
     assert type(initializers.get(initializers.HeNormal)) is initializers.HeNormal
     array = np.arange(6.0).reshape(2, 3)
     np.testing.assert_array_equal(initializers.get(array)((2, 3), "float32"), array)
-    with pytest.raises(ValueError, match=r"shape must be \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"Expected `shape` to be \(2, 3\)"):
         initializers.get(array)((3, 2))
 
 

@@ -135,7 +135,8 @@ def test_a_folder_that_others_can_write_is_not_used(folder, tmp_path, monkeypatc
         if os.geteuid() == 0:
             os.chown(folder, 12345, -1)
         else:
-            monkeypatch.setattr(os, "geteuid", lambda own=os.geteuid(): own + 1)
+            own = os.geteuid()
+            monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     elif kind == "foreign link":
         path = tmp_path / "link"
         path.symlink_to(folder)
@@ -144,7 +145,8 @@ def test_a_folder_that_others_can_write_is_not_used(folder, tmp_path, monkeypatc
         if os.geteuid() == 0:
             os.chown(path, 12345, -1, follow_symlinks=False)
         else:
-            monkeypatch.setattr(os, "geteuid", lambda own=os.geteuid(): own + 1)
+            own = os.geteuid()
+            monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     else:
         folder.chmod(int(kind, 8))
     try:
@@ -186,7 +188,8 @@ def test_the_next_folder_serves_where_others_can_write_to_the_first(tmp_path, mo
         warnings.simplefilter("error")
         disk_cache.keep("name", CODE)
         assert disk_cache.read("name") == CODE
-    assert list(second.iterdir()) and not list(first.iterdir())
+    assert list(second.iterdir())
+    assert not list(first.iterdir())
 
 
 def test_who_holds_the_lock_is_waited_for(folder, monkeypatch):
@@ -271,9 +274,7 @@ def test_what_is_planted_is_neither_run_nor_waited_for(folder):
 def test_one_of_eight_processes_that_begin_together_compiles(folder):
     expected = oracle.values("normal", (0.1, 0.02), "float16", range(700), 7).tobytes().hex()
     with contextlib.ExitStack() as running:
-        begun = [
-            running.enter_context(processes.started(processes.python(DRAW))) for _ in range(8)
-        ]
+        begun = [running.enter_context(processes.started(processes.python(DRAW))) for _ in range(8)]
         lines = [process.communicate(timeout=300)[0].splitlines()[-1] for process in begun]
     assert sorted(lines) == [f"{expected} False 0"] * 7 + [f"{expected} True 0"]
     assert len(list(folder.iterdir())) == 1

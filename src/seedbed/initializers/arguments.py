@@ -14,6 +14,14 @@ from ..values.dtypes import as_dtype
 PLAIN = (bool, int, float, complex, str, bytes, type(None))  # arrays of no library
 
 
+def is_array(value: Any) -> bool:
+    """Return whether NumPy may read an object as an array: no framework is imported to know it."""
+    if isinstance(value, (Sequence, memoryview)):
+        return True
+    names = ("__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__")
+    return any(hasattr(type(value), name) for name in (*names, "detach"))
+
+
 def as_array(value: Any) -> np.ndarray:
     """Return the values of any library's array, or of nested sequences of them, as NumPy's.
 
@@ -22,6 +30,8 @@ def as_array(value: Any) -> np.ndarray:
     """
     if isinstance(value, (list, tuple)):
         return np.asarray(_each(value))
+    if np.ma.is_masked(value):
+        raise ArgumentTypeError("a masked array has no value everywhere")
     return np.asarray(_on_host(value))
 
 
@@ -29,11 +39,7 @@ def as_number(value: Any) -> Any:
     """Return a scalar of any library as Python's own number, and anything else as it is."""
     if isinstance(value, (*PLAIN, list, tuple)):
         return value
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        return value
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.item() if value.ndim == 0 else value
-    if not _is_array(value):
+    if not is_array(value):
         return value
     try:
         array = as_array(value)
@@ -55,6 +61,11 @@ def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> An
             type(owner).__name__
         )
     return number
+
+
+def as_keras(words: str, owner: object, message: str) -> ArgumentError:
+    """Return an error that begins with the words of Keras, whose users search for them."""
+    return ArgumentError(f"{words} {type(owner).__name__}: {message}").named("")
 
 
 def plain(value: Any) -> Any:
@@ -111,14 +122,6 @@ def serialized(thing: Any) -> dict[str, Any]:
     }
 
 
-def _is_array(value: Any) -> bool:
-    """Return whether NumPy may read an object as an array: no framework is imported to know it."""
-    if isinstance(value, (Sequence, memoryview)):
-        return True
-    names = ("__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__")
-    return any(hasattr(type(value), name) for name in (*names, "detach"))
-
-
 def _each(values: Any) -> Any:
     """Return nested sequences with NumPy's arrays in the place of other libraries'."""
     if isinstance(values, (list, tuple)):
@@ -127,7 +130,7 @@ def _each(values: Any) -> Any:
 
 
 def _on_host(value: Any) -> Any:
-    """Return a tensor or GPU array of any library as an array of NumPy, and anything else as is."""
+    """Return a tensor, a GPU array, or what NumPy reads as an array, as an array of NumPy."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value
     inner = getattr(value, "value", None)  # a variable of Keras, whatever its backend
@@ -142,6 +145,9 @@ def _on_host(value: Any) -> Any:
         return tensor.view(bits).numpy().view(dtype)
     if hasattr(value, "__cuda_array_interface__") and hasattr(value, "get"):  # of CuPy
         return value.get()
-    if hasattr(value, "__array__") or not hasattr(value, "numpy"):
-        return value
-    return value.numpy()
+    try:
+        return np.asarray(value)
+    except Exception:  # a bfloat16 scalar of TensorFlow
+        if not hasattr(value, "numpy"):
+            raise
+        return value.numpy()

@@ -4,10 +4,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import ArgumentError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values import recipes
 from ..values.dtypes import as_dtype
-from .arguments import finite, plain, restored
+from .arguments import PLAIN, as_array, as_keras, as_number, finite, plain, restored
 from .initializer import Initializer
 
 
@@ -17,9 +17,9 @@ class Constant(Initializer):
     Parameters
     ----------
     value : scalar or array_like
-        An array must broadcast to the shape. It must convert to the dtype without loss of kind, and
-        finite values must stay finite: a float does not fit an integer dtype, nor a complex number
-        a floating one, nor 1e10 float16.
+        Of any library. An array must broadcast to the shape. It must convert to the dtype without
+        loss of kind, and finite values must stay finite: a float does not fit an integer dtype, nor
+        a complex number a floating one, nor 1e10 float16.
 
     Notes
     -----
@@ -36,26 +36,27 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         owner = type(self).__name__
         try:
-            found = np.asarray(value).dtype
-        except ValueError:  # rows of different lengths
-            found = np.dtype(object)
-        if found.kind not in "biufcV":
-            raise TypeError(
-                f"{owner}: value must be a number, or an array of them, of a dtype of NumPy; "
+            self._values = as_array(value)
+        except Exception:  # rows of different lengths, a tensor without values
+            self._values = np.array(None)
+        if self._values.dtype.kind not in "biufcV":
+            raise ArgumentTypeError(
+                "value must be a number, or an array of them, of a dtype of NumPy; "
                 f"given {brief(value)}"
-            )
-        as_dtype(found.newbyteorder("="), owner)
-        self.value = value
+            ).named(owner)
+        as_dtype(self._values.dtype.newbyteorder("="), owner)
+        known = isinstance(value, (*PLAIN, list, tuple, np.ndarray, np.generic))
+        self.value = value if known else as_number(self._values)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
-        return recipes.Constant(self.value)
+        return recipes.Constant(self._values)
 
     def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
         """Return what the values of rows of keys are."""
-        if np.ndim(self.value):
+        if np.ndim(self._values):
             raise ArgumentError("has no rows of keys: value must be one number; given an array")
-        return recipes.Constant(self.value)
+        return recipes.Constant(self._values)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer, as JSON can hold them."""
@@ -135,8 +136,10 @@ class Identity(Initializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
         if len(shape) != 2:
-            raise ValueError(
-                f"{type(self).__name__}: shape must have rank 2; given {shape} of rank {len(shape)}"
+            raise as_keras(
+                "Identity matrix initializer can only be used for 2D matrices.",
+                self,
+                f"shape must have rank 2; given {shape} of rank {len(shape)}",
             )
         return recipes.Diagonal(self.gain)
 

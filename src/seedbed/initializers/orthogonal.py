@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ..errors import ArgumentError
 from ..values import recipes
-from .arguments import finite
+from .arguments import as_keras, finite
 from .initializer import RandomInitializer
 
 
@@ -51,9 +52,10 @@ class Orthogonal(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         if len(shape) < 2:
-            raise ValueError(
-                f"{type(self).__name__}: shape must have rank 2 or more; "
-                f"given {shape} of rank {len(shape)}"
+            raise as_keras(
+                "The tensor to initialize must be at least two-dimensional.",
+                self,
+                f"shape must have rank 2 or more; given {shape} of rank {len(shape)}",
             )
         return recipes.Haar(float(self.gain))
 
@@ -95,8 +97,8 @@ class DeltaOrthogonal(Orthogonal):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         if not 3 <= len(shape) <= 5 or shape[-2] > shape[-1]:
-            raise ValueError(
-                f"{type(self).__name__}: shape must be (..., inputs, outputs) of rank 3 to 5, with "
-                f"no more inputs than outputs; given {shape}"
-            )
+            raise ArgumentError(
+                "shape must be (..., inputs, outputs) of rank 3 to 5, with no more inputs than "
+                f"outputs; given {shape}"
+            ).named(type(self).__name__)
         return recipes.Delta(float(self.gain))

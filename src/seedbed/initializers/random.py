@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import naming
+from ..errors import ArgumentError, naming
 from ..values import recipes
 from .arguments import as_number, finite
 from .initializer import RandomInitializer
@@ -138,10 +138,10 @@ class RandomUniform(RandomInitializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
         self.minval = finite(self, "minval", minval)
         self.maxval = finite(self, "maxval", maxval)
-        if minval > maxval:
-            raise ValueError(
-                f"RandomUniform: minval must not be above maxval; given {minval!r} and {maxval!r}"
-            )
+        if self.minval > self.maxval:
+            raise ArgumentError(
+                f"minval must not be above maxval; given {minval!r} and {maxval!r}"
+            ).named(type(self).__name__)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:

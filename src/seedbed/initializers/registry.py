@@ -2,14 +2,16 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values.dtypes import as_dtype
 from ..values.request import check_shape
-from .arguments import serialized
+from .arguments import PLAIN, as_array, is_array, serialized
 from .constants import Constant, Identity, Ones, Zeros
 from .initializer import Initializer, RandomInitializer
 from .orthogonal import DeltaOrthogonal, Orthogonal
@@ -26,6 +28,7 @@ from .variance_scaling import (
 )
 
 PACKAGE = "seedbed"
+LIBRARIES = (PACKAGE, "keras", "tf_keras", "tensorflow")  # whose classes are meant by their names
 CLASSES: dict[str, type[Initializer]] = {
     "constant": Constant,
     "delta_orthogonal": DeltaOrthogonal,
@@ -66,8 +69,8 @@ def get(identifier: Any) -> Any:
     identifier : str, dict, class, callable, array or None
         A name in either spelling (``"glorot_uniform"``, ``"GlorotUniform"``,
         ``"seedbed>GlorotUniform"``), a configuration as `serialize` or Keras 2 writes it, a class,
-        which is called without arguments, any callable, which is returned, or an array, which
-        becomes a callable for its own shape. None is returned as None.
+        which is called without arguments, any callable, which is returned, or an array of any
+        library, which becomes a callable for its own shape. None is returned as None.
 
     Raises
     ------
@@ -85,20 +88,22 @@ def get(identifier: Any) -> Any:
         return deserialize(identifier)
     if inspect.isclass(identifier):
         return identifier()
-    if hasattr(identifier, "__array__"):
-        return _from_array(np.asarray(identifier))
+    if not isinstance(identifier, (*PLAIN, list, tuple, range)) and is_array(identifier):
+        return _from_array(as_array(identifier))
     if callable(identifier):
         return identifier
-    raise ValueError(
-        f"get: identifier must be a name, configuration, class, callable or array; "
-        f"given {identifier!r}"
-    )
+    raise ArgumentError(
+        "Could not interpret initializer identifier: get: identifier must be a name, "
+        f"configuration, class, callable or array; given {brief(identifier)}"
+    ).named("")
 
 
 def _from_array(array: np.ndarray) -> Callable[..., np.ndarray]:
     def initialize(shape: Sequence[int], dtype: Any = None) -> np.ndarray:
         if check_shape(shape, "array initializer") != array.shape:
-            raise ValueError(f"array initializer: shape must be {array.shape}; given {shape}")
+            raise ArgumentError(
+                f"Expected `shape` to be {array.shape} for an array as initializer; given {shape}"
+            )
         return array.astype(as_dtype(dtype, "array initializer"))
 
     return initialize
@@ -113,20 +118,29 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     'seedbed>Zeros'
     """
     if not isinstance(initializer, Initializer):
-        raise TypeError(f"serialize: must be an initializer of Seedbed; given {initializer!r}")
+        raise ArgumentTypeError(f"must be an initializer of Seedbed; given {initializer!r}").named(
+            "serialize"
+        )
     return serialized(initializer)
 
 
-def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(
+    config: dict[str, Any] | str,
+    custom_objects: dict[str, Any] | None = None,
+    known: Mapping[str, type] = BY_NAME,
+) -> Any:
     """Return the initializer of a configuration.
 
     Parameters
     ----------
     config : dict or str
         ``{"class_name": ..., "config": {...}}`` as Keras 2 writes it, or what `serialize` or
-        Keras 3 writes, for its own initializers or Seedbed's. Or a name alone.
+        Keras 3 writes, for its own initializers or Seedbed's. Or a name alone. A class of another
+        module is found if that has been imported: none is imported because a file names it.
     custom_objects : dict, optional
-        Further classes by name.
+        Further classes by name: that of the class, or the one it is registered under.
+    known : mapping, optional
+        The classes of Seedbed by name.
 
     Raises
     ------
@@ -142,24 +156,14 @@ def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | N
         config = {"class_name": config}
     arguments = config.get("config") or {} if isinstance(config, dict) else None
     if not isinstance(arguments, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(
-            "deserialize: config must be a name, or a dict with a class_name and a dict config; "
-            f"given {config!r}"
-        )
-    arguments = dict(arguments)
-    name = config["class_name"].removeprefix(f"{PACKAGE}>")
-    registered = config.get("registered_name") or name
-    if ">" in registered and not registered.startswith(f"{PACKAGE}>"):
-        name = registered  # of another package, whatever its class is called
-    custom = (custom_objects or {}).get(name)
-    if custom is None and name not in BY_NAME:
-        name = name.removesuffix("V2")  # as Keras 2 calls them, too
-    if custom is None and name not in BY_NAME:
-        near = difflib.get_close_matches(name, BY_NAME, 4, 0.6) or sorted(CLASSES)
-        raise ValueError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
-    kind: Any = custom or BY_NAME[name]
+        raise ArgumentError(
+            "config must be a name, or a dict with a class_name and a dict config; "
+            f"given {brief(config)}"
+        ).named("deserialize")
+    kind = _find(config, custom_objects or {}, known)
     if not inspect.isclass(kind):
         return kind
+    arguments = dict(arguments)
     allowed = inspect.signature(kind.__init__).parameters
     if "dtype" in arguments and "dtype" not in allowed:  # TensorFlow 1 saved it with the rest
         del arguments["dtype"]
@@ -167,10 +171,36 @@ def deserialize(config: dict[str, Any] | str, custom_objects: dict[str, Any] | N
     unknown = [] if anything else [key for key in arguments if key not in allowed]
     if unknown:
         names = [key for key in allowed if key != "self"]
-        raise ValueError(
-            f"{name}: unknown argument {unknown[0]!r}; allowed: {', '.join(names) or 'none'}"
-        )
+        raise ArgumentError(
+            f"unknown argument {unknown[0]!r}; allowed: {', '.join(names) or 'none'}"
+        ).named(kind.__name__)
     return kind.from_config(arguments)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _find(config: dict[str, Any], custom: Mapping[str, Any], known: Mapping[str, type]) -> Any:
+    """Return the class that a configuration names."""
+    name = config["class_name"].removeprefix(f"{PACKAGE}>")
+    module, registered = config.get("module"), config.get("registered_name")
+    for found in (registered, name):
+        if isinstance(found, str) and found in custom:
+            return custom[found]
+    if isinstance(registered, str) and ">" in registered:
+        foreign = not registered.startswith(f"{PACKAGE}>")
+    else:
+        foreign = isinstance(module, str) and module.split(".")[0] not in LIBRARIES
+    if foreign:
+        kind = getattr(sys.modules.get(str(module)), name, None)
+        if inspect.isclass(kind) and issubclass(kind, Initializer):
+            return kind
+        raise ArgumentError(
+            f"unknown initializer {registered or name!r}: {name} of the module {module} is no "
+            "class of Seedbed; import that module first, or name the class in custom_objects"
+        )
+    for found in (name, name.removesuffix("V2")):  # as Keras 2 calls them, too
+        if found in known:
+            return known[found]
+    near = difflib.get_close_matches(name, known, 4, 0.6) or sorted(CLASSES)
+    raise ArgumentError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
 
 
 __all__ = [

@@ -4,9 +4,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from seedbed_kernels import arithmetic, forking
+
+from ..errors import ArgumentError, brief
 from ..values import recipes
 from ..values.dtypes import FLOATING
-from .arguments import plain, restored
+from .arguments import as_array, as_keras, plain, restored
 from .initializer import Initializer
 
 SIDES = ("real", "imag")
@@ -49,30 +52,42 @@ class STFT(Initializer):
         scaling: str | None = "density",
         periodic: bool = False,
     ) -> None:
+        owner = type(self).__name__
         if side not in SIDES:
-            raise ValueError(f"STFT: side must be 'real' or 'imag'; given {side!r}")
+            raise as_keras(
+                f"side should be 'real' or 'imag', not {side}.",
+                self,
+                f"side must be 'real' or 'imag'; given {brief(side)}",
+            )
         if scaling not in SCALINGS:
-            raise ValueError(
-                f"STFT: scaling must be 'density', 'spectrum' or None; given {scaling!r}"
+            raise as_keras(
+                "Scaling is invalid, it must be `None`, 'density' or 'spectrum'.",
+                self,
+                f"scaling must be 'density', 'spectrum' or None; given {brief(scaling)}",
             )
         if isinstance(window, str):
-            from scipy.signal import get_window
+            with forking.first_use():
+                from scipy.signal import get_window
 
             try:
                 get_window(window, 1)
             except ValueError as error:
-                raise ValueError(
-                    f"STFT: window must be one of SciPy's; given {window!r} ({error})"
-                ) from None
+                raise ArgumentError(
+                    f"window must be one of SciPy's; given {window!r} ({error})"
+                ).named(owner) from None
         elif window is not None:
             try:
-                rank = np.asarray(window, np.float64).ndim
-            except (TypeError, ValueError):
-                rank = None
-            if rank != 1:
-                raise ValueError(
-                    f"STFT: window must be a name, a sequence of numbers or None; given {window!r}"
-                )
+                values = as_array(window)
+            except Exception:  # rows of different lengths, a tensor without values
+                values = np.array(None)
+            real = values.ndim == 1 and values.dtype.kind in "biufV"
+            if not real or not np.isfinite(values.astype(np.float64)).all():
+                raise ArgumentError(
+                    "window must be a name, a sequence of finite real numbers or None; "
+                    f"given {brief(window)}"
+                ).named(owner)
+            if not isinstance(window, (list, tuple, np.ndarray)):
+                window = values
         self.side = side
         self.window = window
         self.scaling = scaling
@@ -81,14 +96,17 @@ class STFT(Initializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
         if len(shape) != 3:
-            raise ValueError(f"STFT: shape must have rank 3; given {shape} of rank {len(shape)}")
+            raise ArgumentError(
+                f"shape must have rank 3; given {shape} of rank {len(shape)}"
+            ).named(type(self).__name__)
         weights = self._weights(shape[0])
 
+        @arithmetic.usual()
         def basis(window: recipes.Window, dtype: np.dtype) -> np.ndarray:
             if dtype.name not in FLOATING:
-                raise ValueError(
-                    f"STFT: dtype must be one of {', '.join(FLOATING)}; given {dtype.name}"
-                )
+                raise ArgumentError(
+                    f"dtype must be one of {', '.join(FLOATING)}; given {dtype.name}"
+                ).named(type(self).__name__)
             samples, channels, frequencies = (np.arange(part.start, part.stop) for part in window)
             # Whole turns drop out before the angle is taken, so long frames stay exact.
             period = max(2 * (shape[2] - 1), 1)
@@ -98,31 +116,39 @@ class STFT(Initializer):
             values *= weights[samples, None]
             return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
 
-        return recipes.Computed(basis)
+        return recipes.Computed(basis, cut=True)
 
+    @arithmetic.usual()
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""
         if self.window is None or length == 0:
             return np.ones(length)
         if isinstance(self.window, str):
-            from scipy.signal import get_window
+            with forking.first_use():
+                from scipy.signal import get_window
 
             values = np.asarray(get_window(self.window, length, self.periodic), np.float64)
         else:
-            values = np.asarray(self.window, np.float64)
+            values = as_array(self.window).astype(np.float64)
         if values.shape != (length,):
-            raise ValueError(
-                f"STFT: window must have one value for each of {length} frame samples; "
-                f"given shape {values.shape}"
+            raise as_keras(
+                "The shape of `window` must be equal to [frame_length].",
+                self,
+                f"window must have one value for each of {length} frame samples; "
+                f"given shape {values.shape}",
             )
+        if not np.isfinite(values).all():  # SciPy has some of such windows
+            raise ArgumentError(
+                f"window must be finite; given {self.window!r} for {length} frame samples"
+            ).named(type(self).__name__)
         if self.scaling is None:
             return values
         norm = float(np.linalg.norm(values, 2 if self.scaling == "density" else 1))
         if norm == 0.0:
-            raise ValueError(
-                f"STFT: window must not be zero everywhere, to be scaled; given {self.window!r} "
+            raise ArgumentError(
+                f"window must not be zero everywhere, to be scaled; given {brief(self.window)} "
                 f"for {length} frame samples"
-            )
+            ).named(type(self).__name__)
         return values / norm
 
     def get_config(self) -> dict[str, Any]:

@@ -5,11 +5,14 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from seedbed_kernels import arithmetic
+
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values import recipes
-from .arguments import finite
+from .arguments import as_keras, finite
 from .initializer import RandomInitializer
 
+LARGEST_FAN = 1e150  # of which the product is a float64
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
@@ -134,15 +137,25 @@ class VarianceScaling(RandomInitializer):
         owner = type(self).__name__
         self.scale = finite(self, "scale", scale)
         if self.scale <= 0:
-            raise ValueError(f"{owner}: scale must be positive; given {scale!r}")
+            raise as_keras(
+                "Argument `scale` must be positive float.",
+                self,
+                f"scale must be a finite number above 0; given {scale!r}",
+            )
         if mode not in MODES:
-            raise ValueError(f"{owner}: mode must be one of {', '.join(MODES)}; given {mode!r}")
+            raise as_keras(
+                f"Invalid `mode` argument: {mode}.",
+                self,
+                f"mode must be one of {', '.join(MODES)}; given {mode!r}",
+            )
         spelling = distribution.lower() if isinstance(distribution, str) else distribution
         spelling = "truncated_normal" if spelling == "normal" else spelling
         if spelling not in DISTRIBUTIONS:
             allowed = ", ".join(("normal", *DISTRIBUTIONS))
-            raise ValueError(
-                f"{owner}: distribution must be one of {allowed}; given {distribution!r}"
+            raise as_keras(
+                f"Invalid `distribution` argument: {distribution}.",
+                self,
+                f"distribution must be one of {allowed}; given {distribution!r}",
             )
         self.mode = mode
         self.distribution = spelling
@@ -152,10 +165,10 @@ class VarianceScaling(RandomInitializer):
         self.out_axis = _axes(owner, "out_axis", out_axis)
         self.batch_axis = _axes(owner, "batch_axis", batch_axis)
         if self._axes_of_jax() and not input_axes is output_axes is None:
-            raise ValueError(
-                f"{owner}: give input_axes and output_axes, or some of in_axis, out_axis and "
-                f"batch_axis; given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
-            )
+            raise ArgumentError(
+                "give input_axes and output_axes, or some of in_axis, out_axis and batch_axis; "
+                f"given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
+            ).named(owner)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
@@ -172,10 +185,10 @@ class VarianceScaling(RandomInitializer):
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
             given = self._axes_of_jax() or given
-            raise ValueError(
-                f"{type(self).__name__}: {' and '.join(given)} must be axes of the shape; "
+            raise ArgumentError(
+                f"{' and '.join(given)} must be axes of the shape; "
                 f"given {' and '.join(map(str, given.values()))} for {shape}"
-            ) from None
+            ).named(type(self).__name__) from None
         return self._of_fans(fan_in, fan_out)
 
     def keyed_recipe(self, width: int, fans: tuple[float, float] | None) -> recipes.Recipe:
@@ -192,8 +205,13 @@ class VarianceScaling(RandomInitializer):
             raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
         return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
 
+    @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
+        if max(fan_in, fan_out) > LARGEST_FAN:
+            raise ArgumentError(
+                f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
+            )
         if self.mode == "fan_in":
             fan = fan_in
         elif self.mode == "fan_out":
@@ -238,9 +256,9 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
             return operator.index(axes)
         return [operator.index(axis) for axis in axes]
     except TypeError:
-        raise TypeError(
-            f"{owner}: {name} must be a sequence of integers or None; given {axes!r}"
-        ) from None
+        raise ArgumentTypeError(
+            f"{name} must be a sequence of integers or None; given {brief(axes)}"
+        ).named(owner) from None
 
 
 class _Specialised(VarianceScaling):

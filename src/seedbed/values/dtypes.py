@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import ml_dtypes
 import numpy as np
 
+from seedbed_kernels import arithmetic
+
 from ..errors import ArgumentError, brief
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -35,11 +37,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def quiet(function: Function) -> Function:
-    """Have a function compute as IEEE 754 says, whatever the caller's `numpy.errstate` is."""
+    """Have a function compute as IEEE 754 says, whatever the caller's `numpy.errstate` is.
+
+    It rounds to nearest and keeps subnormal numbers, too, whatever this thread is set to do.
+    """
 
     @functools.wraps(function)
     def undisturbed(*args: Any, **kwargs: Any) -> Any:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), arithmetic.usual():
             return function(*args, **kwargs)
 
     return undisturbed  # pyright: ignore[reportReturnType]
