@@ -7,12 +7,9 @@ No value may depend on that. The kernels of fills set the register and restore i
 """
 
 import contextlib
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
-
-from . import forking
 
 
 class Register(NamedTuple):
@@ -41,14 +38,14 @@ ARM = Register(
 REGISTERS = {"x86_64": X86, "aarch64": ARM, "arm64": ARM}  # by the first word of LLVM's triple
 
 ENTRY = """
-declare void @"{body}"({kinds})
+declare {result} @"{body}"({kinds})
 define void @"{name}"({arguments}) {{
   %before = alloca i64
   %usual = alloca i64
   store i64 {usual}, ptr %usual
   call void asm sideeffect "{save}", "{clobbered}"(ptr %before)
   call void asm sideeffect "{load}", "{clobbered}"(ptr %usual)
-  call void @"{body}"({arguments})
+  call {result} @"{body}"({arguments})
   call void asm sideeffect "{load}", "{clobbered}"(ptr %before)
   ret void
 }}
@@ -71,7 +68,7 @@ ONE, TINY, HALF, TWO, SMALLEST_NORMAL = 1.0, 2.0**-60, 0.5, 2.0, 2.0**-1022
 Run = Callable[[Callable[[int, int], object], int, int], None]
 
 
-def entry(triple: str, name: str, body: str, kinds: Sequence[str]) -> str | None:
+def entry(triple: str, name: str, body: str, result: str, kinds: Sequence[str]) -> str | None:
     """Return a function, in LLVM's language, that calls another one in usual arithmetic.
 
     Parameters
@@ -80,8 +77,8 @@ def entry(triple: str, name: str, body: str, kinds: Sequence[str]) -> str | None
         LLVM's, of the machine.
     name, body : str
         Of this function and the other, which must not be inlined: no computation moves out of it.
-    kinds : sequence of str
-        The types of their arguments.
+    result, kinds : str, sequence of str
+        The types of what `body` returns, which is dropped, and of their arguments.
 
     Returns
     -------
@@ -92,8 +89,14 @@ def entry(triple: str, name: str, body: str, kinds: Sequence[str]) -> str | None
     if register is None:
         return None
     arguments = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(kinds))
-    words = {"name": name, "body": body, "kinds": ", ".join(kinds), "arguments": arguments}
-    return ENTRY.format(**words, **register._asdict())
+    return ENTRY.format(
+        name=name,
+        body=body,
+        result=result,
+        kinds=", ".join(kinds),
+        arguments=arguments,
+        **register._asdict(),
+    )
 
 
 def is_usual() -> bool:
@@ -144,6 +147,8 @@ def on_threads(run: Run) -> Run:
 
 def _begin() -> Callable[[], object] | None:
     """Begin usual arithmetic; return what ends it, or None where nothing is known of it."""
+    from . import forking
+
     with forking.loading:
         swap, value = _swap()
     if swap is None:
@@ -154,6 +159,8 @@ def _begin() -> Callable[[], object] | None:
 @functools.cache
 def _swap() -> tuple[Any, int]:
     """Return a function that sets the register and returns what was in it, and the usual value."""
+    import ctypes
+
     from llvmlite import binding
 
     from . import machine_code

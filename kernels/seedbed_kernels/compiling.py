@@ -27,6 +27,7 @@ from . import (
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 settings: Any = config
 DEFAULTS = {
@@ -53,8 +54,11 @@ def njit(**options: Any) -> Any:
 
 
 def scalar(function: Callable[..., Any]) -> Any:
-    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels."""
-    return njit(forceinline=True, no_cfunc_wrapper=True)(function)
+    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels.
+
+    Python calls it only in the CUDA simulator, where a kernel's body is plain Python.
+    """
+    return njit(forceinline=True, **(INSIDE | {"no_cpython_wrapper": not SIMULATED}))(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -166,8 +170,9 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
 
 def _add_entry(module: Any, name: str, body: Any) -> None:
     """Add a function to a module that runs its kernel in usual arithmetic."""
+    result, _, _ = str(body.global_value_type).partition(" (")
     kinds = [str(argument.type) for argument in body.arguments]
-    text = arithmetic.entry(module.triple, name, body.name, kinds)
+    text = arithmetic.entry(module.triple, name, body.name, result, kinds)
     if text is None:
         body.name = name
         return

@@ -1,24 +1,44 @@
-"""A fork waits until no other thread compiles or loads a kernel.
+"""A fork waits until no other thread imports, loads or compiles what makes values.
 
-The child would inherit the locks of that thread but not the thread, and wait for them for ever.
+The child would inherit the locks of that thread, Python's own of imports among them, but not the
+thread, and wait for them for ever.
 """
 
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
-loading = threading.RLock()  # held while a kernel is looked for, and compiled if there is none
+from . import arithmetic
+
+loading = threading.RLock()
 _held: list[Any] = []
+
+
+@contextlib.contextmanager
+def first_use() -> Iterator[None]:
+    """Import, load or compile in a ``with`` block: no fork comes in between.
+
+    Constants are computed in usual arithmetic meanwhile: compiled code is kept with them.
+
+    Examples
+    --------
+    >>> with first_use():
+    ...     import fractions
+    """
+    with loading, arithmetic.usual():
+        yield
 
 
 def _hold() -> None:
     loading.acquire()  # first: who compiles a kernel that is loaded takes them in this order
     _held.append(loading)
-    compiler = sys.modules.get("numba.core.compiler_lock")
+    compiler = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
     if compiler is not None:
-        compiler.global_compiler_lock.acquire()
-        _held.append(compiler.global_compiler_lock)
+        compiler.acquire()
+        _held.append(compiler)
 
 
 def _release() -> None:

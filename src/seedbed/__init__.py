@@ -15,11 +15,14 @@ __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 
 def __getattr__(name: str) -> object:
-    """Import what is first asked for."""
+    """Import what is first asked for; forks wait until it is there."""
     import importlib
 
-    if name in ("initializers", "tables"):
-        return importlib.import_module(f".{name}", __name__)
-    if name == "SeedGenerator":
-        return importlib.import_module(".values.seeds", __name__).SeedGenerator
+    from seedbed_kernels import forking
+
+    with forking.first_use():
+        if name in ("initializers", "tables"):
+            return importlib.import_module(f".{name}", __name__)
+        if name == "SeedGenerator":
+            return importlib.import_module(".values.seeds", __name__).SeedGenerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,13 +7,15 @@ hours; without it some 5 kernels and what stands on them, a minute or two for ea
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests import processes
 
 from .tree import UnavailableError, emulated
 
 ROOT = Path(__file__).parents[2]
+DAY = 24 * 3600.0
 PROCESSORS = ("max", "neoverse-v1")  # NEON with all extensions; one with 256-bit SVE
 CONTRACT, ORTHOGONAL = "tests/kernels/test_contract.py", "tests/initializers/test_orthogonal.py"
 GOLDEN = [f"{CONTRACT}::test_golden_hash", f"{ORTHOGONAL}::test_golden_hashes"]
@@ -49,7 +51,11 @@ def main() -> int:
         print(f"== {processor}", flush=True)
         python = wrapper(options.folder, processor, command, environment)
         arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.arm.plugin"]
-        failed |= subprocess.run([python, *arguments, *tests], cwd=ROOT, check=False).returncode
+        done = processes.run(
+            [python, *arguments, *tests], cwd=ROOT, check=False, timeout=DAY, stdout=None,
+            stderr=None,
+        )  # fmt: skip
+        failed |= done.returncode
     return failed
 
 

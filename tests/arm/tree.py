@@ -4,9 +4,11 @@ APT is given a state of its own, so the machine's own packages are neither read 
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import TimeoutExpired
+
+from tests import processes
 
 SUITE = "trixie"  # its QEMU knows neoverse-v1
 SYSTEM = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgomp1")
@@ -19,7 +21,10 @@ class UnavailableError(Exception):
 
 def run(*command: str | Path) -> str:
     """Return what a command prints; its failure is an `UnavailableError`."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = processes.run(command, check=False, timeout=600)
+    except TimeoutExpired as error:
+        raise UnavailableError(str(error)) from error
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
         raise UnavailableError(f"{command[0]}: {last}")

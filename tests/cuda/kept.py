@@ -16,15 +16,15 @@ def kept(function: Callable[..., str]) -> Callable[..., str]:
     """
 
     @functools.cache
-    def once(*arguments: Any) -> str:
-        named = [getattr(each, "__qualname__", each) for each in arguments]
+    def once(*arguments: Any, **options: Any) -> str:
+        named = [getattr(each, "__qualname__", each) for each in (*arguments, *options.items())]
         key = hashlib.sha256(repr((function.__qualname__, named)).encode()).hexdigest()
         folder = Path(os.environ["NUMBA_CACHE_DIR"]) / "kept"  # new in each run: see conftest.py
         path = folder / key
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-                file.write(function(*arguments))
+                file.write(function(*arguments, **options))
             os.replace(file.name, path)
         return path.read_text()
 

@@ -1,12 +1,13 @@
 """The machine that runs PTX: its arithmetic against Python's, and the faults that it reports."""
 
+import doctest
 from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from . import ptx_machine
+from . import ptx_instructions, ptx_machine
 from .ptx_instructions import PtxError, operation
 from .ptx_machine import EXAMPLE, Kernel, launch
 
@@ -254,6 +255,11 @@ def test_kernels_that_cannot_be_read():
             Kernel(text)
     with pytest.raises(PtxError, match="unknown instruction"):
         launch(Kernel(EXAMPLE.replace("mul.lo", "mul.up")), (1, 32), (np.zeros(32, "f4"), 3))
+
+
+def test_examples():
+    for module in (ptx_machine, ptx_instructions):
+        assert doctest.testmod(module) == (0, 2 if module is ptx_instructions else 3)
 
 
 def test_arguments_are_passed_as_numba_passes_them():

@@ -48,7 +48,5 @@ def test_what_does_not_fit_is_refused():
         def __call__(self, shape, dtype=None):
             return np.ones(3, dtype)
 
-    with pytest.raises(
-        ValueError, match=r"Wrong: __call__ must return an array of shape \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"Wrong: __call__ must return an array of shape \(2, 3\)"):
         Wrong()((2, 3), out=np.empty((2, 3), "float32"))

@@ -346,7 +346,9 @@ def test_machine_code_of_the_uniform_kernel():
 
     from seedbed_kernels import samplers, tiles_cpu
 
-    function, signature = tiles_cpu.make_kernel(samplers.Uniform, np.dtype(np.float32))
+    function, signature = tiles_cpu.make_kernel(
+        samplers.Uniform, np.dtype(np.float32), by_halves=False
+    )
     code = numba.cfunc(signature, error_model="numpy")(function)._library.get_asm_str()
     if binding.get_host_cpu_features().get("avx2"):
         assert "vpmuludq" in code

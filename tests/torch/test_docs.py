@@ -1,6 +1,9 @@
 """The examples of the docs and docstrings run."""
 
 import doctest
+import importlib
+import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -9,21 +12,23 @@ from tests import processes
 
 torch = pytest.importorskip("torch")
 
+import seedbed.torch as room  # noqa: E402
+
 pytestmark = pytest.mark.frameworks
 
-ROOT = Path(__file__).parents[2]
+PAGE = (Path(__file__).parents[2] / "docs/torch.md").read_text()
 
 
-def test_example_in_the_docs():
-    section = (ROOT / "docs/frameworks.md").read_text().split("\n## PyTorch\n")[1]
-    exec(section.split("```python\n")[1].split("```")[0], {})
+@pytest.mark.parametrize("example", re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S))
+def test_examples_on_the_page(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "torch.md", "exec"), {})
 
 
-@pytest.mark.parametrize("module", [seeded.init, seeded.modules, seeded.tensors])
-def test_examples_in_docstrings(module):
-    result = doctest.testmod(module)
-    assert result.attempted > 0
-    assert result.failed == 0
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(room.__path__)])
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(f"seedbed.torch.{name}")
+    assert doctest.testmod(module).failed == 0
 
 
 def test_without_torch_an_error_says_what_to_install():

@@ -3,8 +3,8 @@
 Hardly anything is imported here: until signals are answered, Ctrl-C would be a traceback.
 """
 
+import _signal as signal  # its built-in part: at once  # pyright: ignore[reportMissingImports]
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         from .command import run
 
         return run(arguments)
+    _open_standard_files()
     _stop_at_once()
     from .command import INTERRUPTED, run
 
@@ -39,6 +40,15 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     if code == INTERRUPTED:  # Python would send itself the signal if it passed through an exec()
         os._exit(code)
     return code
+
+
+def _open_standard_files() -> None:
+    """Open what was closed at the start: else a table gets its number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _stop_at_once() -> None:
@@ -54,6 +64,6 @@ def _stop_at_once() -> None:
 
 def _stop(number: int, _: object) -> None:
     try:
-        os.write(2, f"seedbed: {_STOPS[signal.Signals(number)]}\n".encode())
+        os.write(2, f"seedbed: {_STOPS[number]}\n".encode())
     finally:
         os._exit(128 + number)

@@ -4,6 +4,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from seedbed_kernels import arithmetic, forking
+
 from ..errors import ArgumentError, brief
 from ..values import recipes
 from ..values.dtypes import FLOATING
@@ -64,7 +66,8 @@ class STFT(Initializer):
                 f"scaling must be 'density', 'spectrum' or None; given {brief(scaling)}",
             )
         if isinstance(window, str):
-            from scipy.signal import get_window
+            with forking.first_use():
+                from scipy.signal import get_window
 
             try:
                 get_window(window, 1)
@@ -98,6 +101,7 @@ class STFT(Initializer):
             ).named(type(self).__name__)
         weights = self._weights(shape[0])
 
+        @arithmetic.usual()
         def basis(window: recipes.Window, dtype: np.dtype) -> np.ndarray:
             if dtype.name not in FLOATING:
                 raise ArgumentError(
@@ -114,12 +118,14 @@ class STFT(Initializer):
 
         return recipes.Computed(basis, cut=True)
 
+    @arithmetic.usual()
     def _weights(self, length: int) -> np.ndarray:
         """Return the scaled window."""
         if self.window is None or length == 0:
             return np.ones(length)
         if isinstance(self.window, str):
-            from scipy.signal import get_window
+            with forking.first_use():
+                from scipy.signal import get_window
 
             values = np.asarray(get_window(self.window, length, self.periodic), np.float64)
         else:

@@ -5,6 +5,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from seedbed_kernels import arithmetic
+
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values import recipes
 from .arguments import as_keras, finite
@@ -203,6 +205,7 @@ class VarianceScaling(RandomInitializer):
             raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
         return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
 
+    @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
         if max(fan_in, fan_out) > LARGEST_FAN:

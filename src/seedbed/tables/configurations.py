@@ -51,11 +51,14 @@ def restored(found: Any) -> initializers.Initializer:
     if absent_array(found):
         raise FormatError(absent_array(found))
     try:
-        return initializers.get(found)
+        init = initializers.get(found)
     except SeedbedError:
         raise
     except Exception as error:  # a constructor may meet anything here
         raise FormatError(f"bad initializer: {str(error)[:200]}") from error
+    if not isinstance(init, initializers.Initializer) or not init.seeded:
+        raise FormatError(f"initializer without a seed: {brief(found)}")
+    return init
 
 
 def absent_array(found: Any) -> str:

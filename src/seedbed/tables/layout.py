@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seedbed_kernels import STREAM_VERSION
+
 from ..errors import ArgumentError, FormatError
 from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
 from ..storage.foreign import understanding
 from .configurations import absent_array
-from .origin import STREAM_VERSION
 from .table import Table
 
 

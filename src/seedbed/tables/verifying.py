@@ -161,7 +161,7 @@ def _compare(
 ) -> Report:
     extents = [tensor.extent(table).cut(table.kept_size, table.size) for tensor, table in pairs]
     kept = sum(table.kept_size for _, table in pairs)
-    if path.is_dir():
+    if os.path.isdir(path):
         first = first or _gap([table for _, table in pairs])
     if sample is None:
         looked_at = comparing.everything(extents)

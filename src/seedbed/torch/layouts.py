@@ -96,6 +96,8 @@ def is_sharded(tensor: torch.Tensor) -> bool:
 
 def is_placeholder(tensor: torch.Tensor) -> bool:
     """Return whether a parameter stands where a wrapper keeps the values elsewhere."""
+    if torch.nn.parameter.is_lazy(tensor):
+        return False
     return tuple(tensor.shape) == (0,) and not is_sharded(tensor)
 
 

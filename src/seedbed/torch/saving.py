@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 from ..errors import ArgumentError, naming
-from ..tables.origin import stream_hash
 from ..tables.progress import bar
+from ..values.digest import stream_hash
 from . import modules
 from .checkpoints import CHUNK_BYTES, digest_of, files_of, tensors_of
 from .writing import Job, difference, with_whole

@@ -169,12 +169,10 @@ class StandIn(torch.Tensor):
     def __init__(self, root: Root, meta: torch.Tensor | None = None) -> None:
         pass
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
     @classmethod
-    def __torch_dispatch__(  # pyright: ignore
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Hand an operation to the recording of this thread."""
         from .recording import active
 

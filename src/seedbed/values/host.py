@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from seedbed_kernels import forking, memory
+
 from . import threads
 from .dtypes import BFLOAT16, quiet
 from .recipes import Random, kernel_key, kernel_sampler
@@ -43,8 +45,6 @@ class HostArray:
         """Return a new array; JAX and TensorFlow take over a large one without a copy."""
         if math.prod(shape) * dtype.itemsize < LARGE:
             return cls(np.empty(shape, dtype), outer)
-        from seedbed_kernels import memory
-
         return cls(memory.empty(shape, dtype), outer)
 
     @property
@@ -88,15 +88,15 @@ class HostArray:
         """Set the elements to those that are selected of a random table."""
         out, key = bits(self.array), _packed_key(stream)
         if isinstance(selection, Runs):
-            filler = _filler(recipe, self.array.dtype)
+            filler = _filler("Filler", recipe, self.array.dtype)
             place = filler.window(*selection) if selection.base or selection.lengths else None
             place = filler.WHOLE if place is None else place
         elif isinstance(selection, Rows):
             ids, row, *window = selection
-            filler = _filler(recipe, self.array.dtype)
+            filler = _filler("RowFiller", recipe, self.array.dtype)
             place = filler.rows(ids, row, self._distance(), *window)
         else:
-            filler = _keyed_filler(recipe, self.array.dtype)
+            filler = _filler("KeyedFiller", recipe, self.array.dtype)
             place = filler.rows(*selection, self._distance())
 
         def chunk(begin: int, end: int) -> None:
@@ -138,7 +138,8 @@ class HostArray:
             Rows of the window that are the array's, in the shape of its axes but the last; all of
             them by default.
         """
-        from seedbed_kernels import haar_cpu
+        with forking.first_use():
+            from seedbed_kernels import haar_cpu
 
         array, key, run = self.array, kernel_key(stream), threads.run_chunks
         values = array.reshape(size) if rows is None else np.empty(size, array.dtype)
@@ -160,23 +161,17 @@ def bits(array: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
-def _filler(recipe: Random, dtype: np.dtype) -> Any:
+def _filler(kind: str, recipe: Random, dtype: np.dtype) -> Any:
     sampler = kernel_sampler(recipe, dtype)
-    from seedbed_kernels import fills_cpu
+    with forking.first_use():
+        from seedbed_kernels import fills_cpu
 
-    return fills_cpu.Filler(sampler, bits(np.empty(0, dtype)).dtype)
-
-
-@functools.lru_cache(256, typed=True)
-def _keyed_filler(recipe: Random, dtype: np.dtype) -> Any:
-    sampler = kernel_sampler(recipe, dtype)
-    from seedbed_kernels import fills_cpu
-
-    return fills_cpu.KeyedFiller(sampler, bits(np.empty(0, dtype)).dtype)
+    return getattr(fills_cpu, kind)(sampler, bits(np.empty(0, dtype)).dtype)
 
 
 @functools.lru_cache(64)
 def _packed_key(stream: Stream) -> bytes:
-    from seedbed_kernels import fills_cpu
+    with forking.first_use():
+        from seedbed_kernels import fills_cpu
 
     return fills_cpu.packed_key(kernel_key(stream))

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from typing import Any
 
 LONGEST = 1000  # offers that wait: no thread is free for long, and more of them would not help
+LAYERS = 5  # interrupts that may come within the microseconds in which one is dealt with
 PATIENCE = 5.0  # seconds that the end of the interpreter waits for threads at work
 
 
 def most() -> int:
     """Return how many threads Numba may be set to, without importing it."""
-    if "numba" in sys.modules:
-        from numba.core import config
-
-        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    config = sys.modules.get("numba.core.config")  # no import: another thread may be at it
+    if hasattr(config, "NUMBA_NUM_THREADS"):
+        return config.NUMBA_NUM_THREADS  # pyright: ignore[reportOptionalMemberAccess]
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
@@ -165,7 +165,7 @@ class Job:
 
 def complete(job: Job) -> None:
     """Do a job, and raise what stopped it once no helper is at work."""
-    _persist(job, layers=2)
+    _persist(job, LAYERS)
     failure, job.failure = job.failure, None  # no cycle with its traceback
     if failure is not None:
         try:
@@ -177,8 +177,8 @@ def complete(job: Job) -> None:
 def _persist(job: Job, layers: int) -> None:
     """Go on until a job is over, whatever interrupts it.
 
-    An interrupt may come between any two instructions, while another one is dealt with as well.
-    Each layer guards those inside it.
+    An interrupt may come between any two instructions, and the next while one is dealt with. Each
+    layer guards those inside it.
     """
     while not job.over:
         try:

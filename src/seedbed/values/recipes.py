@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seedbed_kernels import samplers
+
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from . import threads
 from .dtypes import (
@@ -214,8 +216,6 @@ def kernel_key(stream: Stream) -> tuple[np.uint64, np.uint64, np.uint64]:
 def kernel_sampler(recipe: Random, dtype: np.dtype) -> Any:
     """Return the kernels' sampler for a random recipe: scale, shift and bounds in its precision."""
     _check_floating(dtype)
-    from seedbed_kernels import samplers
-
     first, second = recipe[:2]
     real = np.float64 if dtype == np.float64 else np.float32
     precision = np.dtype(real)
@@ -265,12 +265,10 @@ def kernel_sampler(recipe: Random, dtype: np.dtype) -> Any:
 
 def _rare(lower: float, upper: float) -> tuple[type, tuple[float, ...]]:
     """Return the sampler for bounds that keep little of a normal, and what it takes of them."""
-    from seedbed_kernels.samplers import NarrowNormal, TailNormal
-
     near, far = max(lower, 0.0), max(-lower, upper)
     if (far - near) * (far + near) < 2.0:  # the density changes by less than e
-        return NarrowNormal, (0.0, upper - lower, 2.0 * lower, lower * lower - near * near)
-    return TailNormal, (0.0, upper - lower, near)
+        return samplers.NarrowNormal, (0.0, upper - lower, 2.0 * lower, lower * lower - near * near)
+    return samplers.TailNormal, (0.0, upper - lower, near)
 
 
 def _kept(lower: float, upper: float) -> float:

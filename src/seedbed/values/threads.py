@@ -20,16 +20,14 @@ def count() -> int:
 
     ``NUMBA_NUM_THREADS`` sets it for a process and ``numba.set_num_threads`` for a thread of it.
     """
-    if "numba" not in sys.modules:
+    numba: Any = sys.modules.get("numba.np.ufunc.parallel")  # no import: as in `most`
+    if not hasattr(numba, "get_num_threads"):
         return most()
-    from numba import get_num_threads
-    from numba.np.ufunc.parallel import threading_layer
-
     try:
-        threading_layer()
+        numba.threading_layer()
     except ValueError:  # nobody has set a number yet; asking would start Numba's own threads
         return most()
-    return get_num_threads()
+    return numba.get_num_threads()
 
 
 def run_chunks(task: Callable[[int, int], object], n: int, grain: int) -> None:
