@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import numba.extending
+import numpy.ma  # noqa: F401  or else the first call of a kernel does so, while a fork may happen
 from llvmlite import binding
 from numba.core import caching, config, serialize
 from numba.core.compiler import CompileResult
