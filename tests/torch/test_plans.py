@@ -11,8 +11,6 @@ torch = pytest.importorskip("torch")
 import seedbed.torch as seeded  # noqa: E402
 from seedbed.cli import main  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def model():
     return torch.nn.Sequential(

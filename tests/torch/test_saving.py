@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch")
 import seedbed.torch as seeded  # noqa: E402
 from tests.torch.models import MODELS, build  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def on_meta(name):
     with torch.device("meta"):

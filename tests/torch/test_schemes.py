@@ -17,8 +17,6 @@ from seedbed import initializers  # noqa: E402
 from seedbed.seeds import derive  # noqa: E402
 from tests.torch.models import MODELS, build  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def tensors(model):
     return dict([*model.named_parameters(), *model.named_buffers()])

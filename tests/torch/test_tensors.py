@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch")
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def bits(tensor):
     """Return a tensor's values as NumPy's, bit for bit."""
