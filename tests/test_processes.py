@@ -107,12 +107,7 @@ with processes.forked(child) as children:
 
 def test_no_test_starts_a_process_in_another_way():
     """But for programs that tests run, whose children end with them."""
-<<<<<<< HEAD
-    allowed = {HERE / "processes.py", *HERE.rglob("torch_world.py")}
-    allowed |= {*HERE.glob("faults/*.py"), *HERE.glob("arm/*.py")}
-=======
-    allowed = {HERE / "processes.py", *HERE.glob("faults/*.py")}
->>>>>>> main
+    allowed = {HERE / "processes.py", *HERE.glob("faults/*.py"), *HERE.glob("arm/*.py")}
     found = []
     for path in set(HERE.rglob("*.py")) - allowed:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -120,9 +115,13 @@ def test_no_test_starts_a_process_in_another_way():
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 names = [f"{node.value.id}.{node.attr}"]
             starts = ("subprocess", "multiprocessing", "os.fork", "os.posix_spawn", "os.system")
-            found += [f"{path.name}: {name}" for name in names if name.startswith(starts)]
+            found += [
+                f"{path.name}: {name}"
+                for name in names
+                if name.startswith(starts) and not name.endswith(("TimeoutExpired", "PIPE"))
+            ]
     assert not found, found
