@@ -69,7 +69,6 @@ def same(variable, wanted):
         (sk.TruncatedNormal(stddev=0.5), "truncated_normal", {"stddev": 0.5}),
         (sk.HeNormal(keras.random.SeedGenerator(5)), "he_normal", {}),
     ],
-    ids=repr,
 )
 def test_each_kind_of_initializer_is_drawn_by_its_twin(given, name, arguments):
     with sk.scope(7) as entered:

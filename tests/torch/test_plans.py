@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
-from safetensors.torch import load_file
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
 
 import seedbed.torch as seeded  # noqa: E402
 from seedbed.cli import main  # noqa: E402

@@ -6,11 +6,12 @@ import signal
 import textwrap
 
 import pytest
-from safetensors.torch import load_file
 
 from tests import processes
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
 
 import seedbed.torch as seeded  # noqa: E402
 from tests.torch.models import MODELS, build  # noqa: E402
