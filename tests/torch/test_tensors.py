@@ -186,9 +186,7 @@ def test_tensors_that_say_not_where_they_are():
     with pytest.raises(ValueError, match=r"Ones: out must be of a dtype that interfaces .*fill_"):
         initializers.Ones()((3,), out=OnGpu())
     weight = torch.nn.Parameter(torch.zeros(3))
-    with pytest.raises(
-        ValueError, match=r"Ones: out must not require a gradient; give out\.detach"
-    ):
+    with pytest.raises(ValueError, match=r"Ones: out must not require a gradient"):
         initializers.Ones()((3,), out=weight)
 
 
