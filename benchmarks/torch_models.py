@@ -1,10 +1,11 @@
 """The initial weights of a transformer of 1.3·10⁹ parameters: Seedbed's, and PyTorch's own.
 
-Run as ``python -m benchmarks.torch_models [LAYERS]``. Both models are made on ``meta`` and get their
-memory from `to_empty`, which is touched before the clock starts; then each is initialized by its own
-scheme, in turn. Prints seconds, and how many times as fast Seedbed is.
+Run as ``python -m benchmarks.torch_models [LAYERS]``. The model is made on ``meta`` and gets its
+memory from `to_empty`, which is touched before the clock starts; then it is initialized by its own
+scheme, by either in turn. Prints seconds, and how many times as fast Seedbed is.
 """
 
+import functools
 import sys
 import time
 
@@ -72,7 +73,7 @@ def main(layers: int) -> None:
         ours, theirs = [], []
         for turn in range(3):
             theirs.append(seconds(large.init_weights))
-            ours.append(seconds(lambda seed=turn: seeded.init_module_(large, seed=seed)))
+            ours.append(seconds(functools.partial(seeded.init_module_, seed=turn), large))
         print(
             f"{count:,} parameters, {kind}: PyTorch {min(theirs):.2f} s, Seedbed {min(ours):.2f} s "
             f"({count / min(ours) / 1e9:.2f}·10⁹/s), {min(theirs) / min(ours):.1f} times as fast"
