@@ -29,21 +29,24 @@ TURNS = 15
 
 def contenders(kind: str, dtype: np.dtype, rows: int, width: int) -> dict[str, Callable[[], None]]:
     """Return functions that fill the same array: contiguous, gathered, keyed."""
-    sampler = recipes.kernel_sampler(SOURCES[kind], dtype, "benchmark")
+    sampler = recipes.kernel_sampler(SOURCES[kind], dtype)
     key = fills_cpu.packed_key(recipes.kernel_key(Stream(7)))
-    dense, keyed = fills_cpu.Filler(sampler, dtype), fills_cpu.KeyedFiller(sampler, dtype)
+    dense, gathered, keyed = (
+        kind(sampler, dtype)
+        for kind in (fills_cpu.Filler, fills_cpu.RowFiller, fills_cpu.KeyedFiller)
+    )
     generator = np.random.default_rng(1)
     ids = generator.integers(0, HEIGHT, rows).astype(np.uint64)
     hashes = generator.integers(0, 2**64, rows, np.uint64)
     out = empty((rows, width), dtype)
     places = {
         "contiguous": (dense, dense.WHOLE),
-        "gathered": (dense, dense.rows(ids, width, width)),
+        "gathered": (gathered, gathered.rows(ids, width, width)),
         "keyed": (keyed, keyed.rows(hashes, 0, width, width)),
     }
     kept = ids, hashes  # places hold their addresses
 
-    def function(filler: fills_cpu.Filler | fills_cpu.KeyedFiller, place: bytes) -> None:
+    def function(filler: Callable[..., None], place: bytes) -> None:
         assert kept is not None
         threads.run_chunks(lambda a, b: filler(out, a, b, place, key), out.size, GRAIN)
 
@@ -64,8 +67,8 @@ def compare(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
 
 def one_row(dtype: np.dtype) -> float:
     """Return the seconds that one row of 64 takes through the kernels' door."""
-    sampler = recipes.kernel_sampler(SOURCES["normal"], dtype, "benchmark")
-    filler = fills_cpu.Filler(sampler, dtype)
+    sampler = recipes.kernel_sampler(SOURCES["normal"], dtype)
+    filler = fills_cpu.RowFiller(sampler, dtype)
     key, out = fills_cpu.packed_key(recipes.kernel_key(Stream(7))), np.empty((1, 64), dtype)
     ids = np.array([12345], np.uint64)
     seconds = []

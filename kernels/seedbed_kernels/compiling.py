@@ -28,6 +28,7 @@ from . import (
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
+SIMULATED = bool(config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 settings: Any = config
 DEFAULTS = {
@@ -54,8 +55,11 @@ def njit(**options: Any) -> Any:
 
 
 def scalar(function: Callable[..., Any]) -> Any:
-    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels."""
-    return njit(forceinline=True, no_cfunc_wrapper=True)(function)
+    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels.
+
+    Python calls it only in the CUDA simulator, where a kernel's body is plain Python.
+    """
+    return njit(forceinline=True, **(INSIDE | {"no_cpython_wrapper": not SIMULATED}))(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -102,20 +106,22 @@ class KernelCache(caching.NullCache):
         target_context.refresh()
         return CompileResult._rebuild(target_context, *pickle.loads(data))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: Any, data: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Keep a compiled kernel."""
         machine_code.keep(self._file(sig), serialize.dumps(data._reduce()))
 
     def _file(self, sig: Any) -> str | None:
-        target = cpu_target.target_context.codegen().magic_tuple()
+        context: Any = cpu_target.target_context
+        target = context.codegen().magic_tuple()
         return machine_code.file_name(self.name, "nbc", str(sig), target)
 
 
 @contextlib.contextmanager
 def by_default() -> Iterator[None]:
     """Have Numba compile as it does by default, and nothing else meanwhile."""
+    context: Any = cpu_target.target_context
     with global_compiler_lock:
-        cpu_target.target_context.codegen()  # made once, for the user's functions too
+        context.codegen()  # made once, for the user's functions too
         settings.reload_config()  # now, and not while it compiles
         with _set(**DEFAULTS):
             yield

@@ -50,84 +50,6 @@ class _Fills:
         """
         self._kernel(_address(out), begin, end, place, key, self._sampler)
 
-
-class Filler(_Fills):
-    """Fills elements of tables by one sampler, in one dtype.
-
-    Parameters
-    ----------
-    sampler : one of the classes of `samplers`
-        Its numbers are rounded to float64 for float64 output, to float32 for all others.
-    dtype : numpy.dtype
-        Of the output: float32, float64, or the bits of bfloat16 (as uint16) or float16 (as int16).
-
-    Examples
-    --------
-    >>> from seedbed_kernels.samplers import Uniform
-    >>> fill, key = Filler(Uniform(1.0, 0.0, 0.0, 1.0), np.dtype(np.float32)), packed_key((7, 0, 0))
-    >>> out = np.empty(3, np.float32)
-    >>> fill(out, 0, 3, fill.WHOLE, key)
-    >>> out
-    array([0.9545971 , 0.40696037, 0.00607508], dtype=float32)
-
-    Rows 5 and 0 of a table of three columns:
-
-    >>> rows = np.empty((2, 3), np.float32)
-    >>> ids = np.array([5, 0], np.uint64)
-    >>> fill(rows, 0, 6, fill.rows(ids, 3, 3), key)
-    >>> bool((rows[1] == out).all())
-    True
-    """
-
-    family = "fill"
-    # The window that is the table: a run without end.
-    WHOLE = struct.pack(f"{len(Place._fields)}q", 0, 0, 2**63 - 1, 1, *[0] * 7)
-
-    def window(self, base: int, shape: Sequence[int], strides: Sequence[int], run: int) -> bytes:
-        """Return the place of a window.
-
-        Parameters
-        ----------
-        base : int
-            Number, in the full table, of the window's first element.
-        shape, strides : sequences of int
-            Outer axes of the window: lengths, and steps in elements of the full table.
-        run : int
-            Elements that follow each other in the full table: the window's inner axes.
-        """
-        return self._place(base, shape, strides, run, 0, 0, 0, 1, 0)
-
-    def rows(
-        self,
-        ids: np.ndarray | range,
-        row: int,
-        stride: int,
-        base: int = 0,
-        shape: Sequence[int] = (),
-        strides: Sequence[int] = (),
-        run: int | None = None,
-    ) -> bytes:
-        """Return the place of rows of a table, or of a window in each of them.
-
-        Parameters
-        ----------
-        ids : range, or contiguous array of uint64 or int64
-            Numbers of the rows, not negative. Whoever calls keeps the array as long as the place.
-        row : int
-            Elements of a row of the full table.
-        stride : int
-            Elements of the output from one of its rows to the next.
-        base : int
-            Number, in a row, of the window's first element.
-        shape, strides, run
-            Of the window in a row, as `window` takes them; by default the whole row.
-        """
-        if isinstance(ids, range):
-            numbers = 0, ids.start, ids.step
-        else:
-            numbers = _address(ids), 0, 0
-        return self._place(base, shape, strides, row if run is None else run, row, *numbers, stride)
-
     def _place(
         self,
         base: int,
@@ -160,6 +82,92 @@ class Filler(_Fills):
         ]
         numbers = [number % BITS for numbers in (place, *axes) for number in numbers]
         return struct.pack(f"{len(numbers)}Q", *numbers)
+
+
+class Filler(_Fills):
+    """Fills elements of tables by one sampler, in one dtype.
+
+    Parameters
+    ----------
+    sampler : one of the classes of `samplers`
+        Its numbers are rounded to float64 for float64 output, to float32 for all others.
+    dtype : numpy.dtype
+        Of the output: float32, float64, or the bits of bfloat16 (as uint16) or float16 (as int16).
+
+    Examples
+    --------
+    >>> from seedbed_kernels.samplers import Uniform
+    >>> fill, key = Filler(Uniform(1.0, 0.0, 0.0, 1.0), np.dtype(np.float32)), packed_key((7, 0, 0))
+    >>> out = np.empty(3, np.float32)
+    >>> fill(out, 0, 3, fill.WHOLE, key)
+    >>> out
+    array([0.9545971 , 0.40696037, 0.00607508], dtype=float32)
+    """
+
+    family = "fill"
+    # The window that is the table: a run without end.
+    WHOLE = struct.pack(f"{len(Place._fields)}q", 0, 0, 2**63 - 1, 1, *[0] * 7)
+
+    def window(self, base: int, shape: Sequence[int], strides: Sequence[int], run: int) -> bytes:
+        """Return the place of a window.
+
+        Parameters
+        ----------
+        base : int
+            Number, in the full table, of the window's first element.
+        shape, strides : sequences of int
+            Outer axes of the window: lengths, and steps in elements of the full table.
+        run : int
+            Elements that follow each other in the full table: the window's inner axes.
+        """
+        return self._place(base, shape, strides, run, 0, 0, 0, 1, 0)
+
+
+class RowFiller(_Fills):
+    """Fills rows of tables by one sampler, in one dtype; see `Filler`.
+
+    Examples
+    --------
+    Rows 5 and 0 of a table of three columns:
+
+    >>> from seedbed_kernels.samplers import Uniform
+    >>> fill = RowFiller(Uniform(1.0, 0.0, 0.0, 1.0), np.dtype(np.float32))
+    >>> rows, ids = np.empty((2, 3), np.float32), np.array([5, 0], np.uint64)
+    >>> fill(rows, 0, 6, fill.rows(ids, 3, 3), packed_key((7, 0, 0)))
+    >>> rows[1]
+    array([0.9545971 , 0.40696037, 0.00607508], dtype=float32)
+    """
+
+    family = "rows"
+
+    def rows(
+        self,
+        ids: np.ndarray | range,
+        row: int,
+        stride: int,
+        base: int = 0,
+        shape: Sequence[int] = (),
+        strides: Sequence[int] = (),
+        run: int | None = None,
+    ) -> bytes:
+        """Return the place of rows of a table, or of a window in each of them.
+
+        Parameters
+        ----------
+        ids : range, or contiguous array of uint64 or int64
+            Numbers of the rows, not negative. Whoever calls keeps the array as long as the place.
+        row : int
+            Elements of a row of the full table.
+        stride : int
+            Elements of the output from one of its rows to the next.
+        base : int
+            Number, in a row, of the window's first element.
+        shape, strides, run
+            Of the window in a row, as `window` takes them; by default the whole row.
+        """
+        run = row if run is None else run
+        numbers = (0, ids.start, ids.step) if isinstance(ids, range) else (_address(ids), 0, 0)
+        return self._place(base, shape, strides, run, row, *numbers, stride)
 
 
 class KeyedFiller(_Fills):
@@ -224,5 +232,6 @@ def _kernel(family: str, kind: type, dtype: np.dtype) -> Callable[..., None]:
 def _defined(family: str, kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
     from . import keyed_cpu, tiles_cpu
 
-    make = {"fill": tiles_cpu.make_kernel, "keyed": keyed_cpu.make_kernel}[family]
-    return make(kind, dtype)
+    if family == "keyed":
+        return keyed_cpu.make_kernel(kind, dtype)
+    return tiles_cpu.make_kernel(kind, dtype, by_halves=family == "rows")

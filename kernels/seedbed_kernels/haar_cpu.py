@@ -22,7 +22,7 @@ DRAW_FLOPS = 200.0  # as long as drawing one value takes
 
 
 @kernel
-def arrange(v, squares, drawn, slab, part, columns):
+def arrange(v, squares, drawn, slab, part):
     """Put vectors into the blocks of a slab, and sum their squares.
 
     Parameters
@@ -31,22 +31,19 @@ def arrange(v, squares, drawn, slab, part, columns):
         float32 or float64. Blocks above the diagonal stay as they are.
     squares : (parts, 16 * slabs) float64 array, written
         Sum of squares of each vector over the rows of a part.
-    drawn : (16, 16 * blocks of a part) array, written
-        The slab's vectors: the rows of a part, which begin with the diagonal block at the earliest.
+    drawn : (vectors, rows) array
+        The slab's vectors, in the part's rows; these begin with the diagonal block at the earliest.
     slab, part : int
-    columns : int
-        Vectors in all.
     """
     blocks = v.shape[1]
     first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
-    sums = np.empty(SIDE)
+    sums, padded = np.empty(SIDE), np.empty((SIDE, DRAWN * SIDE), v.dtype)
     for lane in range(SIDE):
-        k = slab * SIDE + lane
-        row = drawn[lane]
-        if k >= columns:
-            row[:] = 0
-        elif first == slab:
-            row[:lane] = 0  # a vector begins with the diagonal
+        row = padded[lane]
+        row[:] = 0
+        if lane < drawn.shape[0]:
+            start = lane if first == slab else 0  # a vector begins with the diagonal
+            row[start : drawn.shape[1]] = drawn[lane, start:]
         sums[:] = 0.0
         for i in range(0, (last - first) * SIDE, SIDE):
             for j in range(SIDE):
@@ -55,9 +52,9 @@ def arrange(v, squares, drawn, slab, part, columns):
         total = 0.0
         for j in range(SIDE):
             total += sums[j]
-        squares[part, k] = total
+        squares[part, slab * SIDE + lane] = total
     for block in range(first, last):
-        transpose(drawn[:, (block - first) * SIDE :], v[slab, block])
+        transpose(padded[:, (block - first) * SIDE :], v[slab, block])
 
 
 def draw(
@@ -75,18 +72,17 @@ def draw(
     """
     rows, columns = shape
     slabs, blocks = v.shape[:2]
-    drawn = np.zeros((SIDE, min(DRAWN, blocks) * SIDE), v.dtype)
+    memory = np.empty(SIDE * min(DRAWN, blocks) * SIDE, v.dtype)
     for task in range(begin, end):
         part, slab = divmod(task, slabs)
         first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
-        count = min(SIDE, columns - slab * SIDE)
-        width = min(last * SIDE, rows) - first * SIDE
-        if width > 0:
-            vectors = range(slab * SIDE, slab * SIDE + count)
-            place = filler.rows(vectors, rows, drawn.shape[1], first * SIDE, run=width)
-            filler(drawn, 0, count * width, place, key)
-            drawn[:, width:] = 0
-        arrange(v, squares, drawn, slab, part, columns)
+        size = min(SIDE, columns - slab * SIDE), max(min(last * SIDE, rows) - first * SIDE, 0)
+        count = size[0] * size[1]
+        if count:
+            base = slab * SIDE * rows + first * SIDE
+            place = filler.window(base, size[:1], (rows,), size[1])
+            filler(memory, 0, count, place, key)
+        arrange(v, squares, memory[:count].reshape(size), slab, part)
 
 
 @kernel

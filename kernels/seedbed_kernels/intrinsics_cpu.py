@@ -9,12 +9,20 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.np.numpy_support import carray
+from numba.np.arrayobj import populate_array
 
 from .compiling import inlined, intrinsic
 
 CACHE_LINE = 64  # bytes
 SCAN = 64  # values looked at together for rejection
+
+
+def _array(context: Any, builder: Any, kind: Any, pointer: Any, size: Any) -> Any:
+    """Return the LLVM value of a contiguous array of memory that nobody owns."""
+    array = context.make_array(kind)(context, builder)
+    itemsize = ir.IntType(64)(kind.dtype.bitwidth // 8)
+    populate_array(array, pointer, [size], [itemsize], itemsize, meminfo=None)
+    return array._getvalue()
 
 
 def stack_array(size: int, dtype: Any) -> Any:
@@ -24,15 +32,15 @@ def stack_array(size: int, dtype: Any) -> Any:
     """
 
     @intrinsic
-    def pointer(typingctx):
+    def array(typingctx):
         def codegen(context, builder, signature, args):
             memory = cgutils.alloca_once(builder, context.get_data_type(dtype), size=size)
             memory.align = CACHE_LINE
-            return memory
+            return _array(context, builder, signature.return_type, memory, ir.IntType(64)(size))
 
-        return types.CPointer(dtype)(), codegen
+        return types.Array(dtype, 1, "C")(), codegen
 
-    return inlined(lambda: carray(pointer(), size))
+    return array
 
 
 @intrinsic
@@ -70,26 +78,27 @@ def numbers_at(typingctx, pointer, count):
     return types.UniTuple(pointer.dtype, size)(pointer, count), codegen
 
 
-@inlined
-def view(pointer, start, size):
+@intrinsic
+def view(typingctx, pointer, start, size):
     """Return the elements from number `start` of a pointer's as an array."""
-    return carray(moved(pointer, start), size)
+
+    def codegen(context, builder, signature, args):
+        first = builder.gep(args[0], [args[1]])
+        return _array(context, builder, signature.return_type, first, args[2])
+
+    return types.Array(pointer.dtype, 1, "C")(pointer, types.int64, types.int64), codegen
 
 
 @intrinsic
-def pointer_to(typingctx, array):
-    """Return a pointer to the first element of an array."""
+def section(typingctx, array, start, size):
+    """Return the elements from number `start` of an array; unlike a slice, unchecked."""
 
     def codegen(context, builder, signature, args):
-        return context.make_array(signature.args[0])(context, builder, args[0]).data
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        first = builder.gep(data, [args[1]])
+        return _array(context, builder, signature.return_type, first, args[2])
 
-    return types.CPointer(array.dtype)(array), codegen
-
-
-@inlined
-def section(array, start, size):
-    """Return the elements from number `start` of an array; unlike a slice, unchecked."""
-    return view(pointer_to(array), start, size)
+    return array(array, types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -109,6 +118,21 @@ def copy_values(typingctx, out, block, start, count):
         return context.get_dummy_value()
 
     return types.void(out, block, types.int64, count), codegen
+
+
+@inlined
+def copy_row(out, block, start, size):
+    """Copy values from an array to a pointer; a general loop would be slow for a few."""
+    i = 0
+    while i + 16 <= size:
+        copy_values(moved(out, i), block, start + i, 16)
+        i += 16
+    while i + 4 <= size:
+        copy_values(moved(out, i), block, start + i, 4)
+        i += 4
+    while i < size:
+        copy_values(moved(out, i), block, start + i, 1)
+        i += 1
 
 
 @intrinsic

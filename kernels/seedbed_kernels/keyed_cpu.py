@@ -15,7 +15,7 @@ from . import draws
 from .compiling import align_stack, inlined
 from .intrinsics_cpu import (
     SCAN,
-    copy_values,
+    copy_row,
     moved,
     numbers_at,
     section,
@@ -92,11 +92,11 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
 
     @inlined
     def value_at(lanes, index, key):
-        """Return slot, lane and key of a value of a block."""
+        """Return slot, lane and stream of a value of a block."""
         number, own_key = lane(lanes, index // np.uint64(group), key)
-        return index % np.uint64(group), number, own_key
+        return index % np.uint64(group), number, own_key[2]
 
-    redraw = make_redraw(kind, real, BLOCK * group, value_at) if rejecting else None
+    redraw: Any = make_redraw(kind, real, BLOCK * group, value_at) if rejecting else None
 
     @inlined
     def draw(block, lanes, key, sampler):
@@ -116,31 +116,6 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
                 store_lane(part, i * group, drawn, sampler)
                 drawn = lane_values(sampler, far, ZERO, far_key)
                 store_lane(part, (i + HALF) * group, drawn, sampler)
-
-    @inlined
-    def draw_finished(block, base, lanes, key, sampler):
-        if rejecting:
-            base = section(base, 0, block.size)
-            draw(base, lanes, key, sampler)
-            redraw(base, lanes, key, sampler)
-            for i in range(block.size):
-                block[i] = finished(base[i], sampler)
-        else:
-            draw(block, lanes, key, sampler)
-
-    @inlined
-    def copy_row(out, block, start, size):
-        """Copy a row of values; a general loop would be slow for short ones."""
-        i = 0
-        while i + 16 <= size:
-            copy_values(moved(out, i), block, start + i, 16)
-            i += 16
-        while i + 4 <= size:
-            copy_values(moved(out, i), block, start + i, 4)
-            i += 4
-        while i < size:
-            copy_values(moved(out, i), block, start + i, 1)
-            i += 1
 
     def fill(out, begin, end, place_numbers, key, sampler):
         align_stack()
@@ -164,7 +139,13 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             dense = rows == 1 or place.stride == width
             direct = dense and width == groups * group and size == rows * groups
             block = view(corner, 0, size * group) if direct else section(aside, 0, size * group)
-            draw_finished(block, base, lanes, key, sampler)
+            if rejecting:
+                draw(section(base, 0, block.size), lanes, key, sampler)
+                redraw(section(base, 0, block.size), lanes, key, sampler)
+                for i in range(block.size):
+                    block[i] = finished(base[np.uint64(i)], sampler)
+            else:
+                draw(block, lanes, key, sampler)
             if not direct:
                 for i in range(rows):
                     start = i * groups * group + skip

@@ -47,16 +47,18 @@ def make_redraw(sampler: type, real: Any, size: int, located: Callable[..., Any]
     size : int
         Most values in a block, which holds a multiple of 64 values.
     located : inlined function
-        ``(where, index, key)``: the slot, lane and key of the value at an index (uint64) of the
+        ``(where, index, key)``: the slot, lane and stream of the value at an index (uint64) of the
         block; `where` is whatever it needs for that.
     """
     value_at = draws.value_at(sampler, real)
     indices = stack_array(size + SIMD, types.int64)
     values = stack_array(size + SIMD, numpy_support.from_dtype(np.dtype(real)))
+    words = stack_array(size + SIMD, types.uint64)
 
     @inlined
     def redraw(base, where, key, sampler):
         rejected, redrawn = indices(), values()
+        slots, lanes, streams = words(), words(), words()
         count = find_rejected(base, rejected, sampler.lower, sampler.upper)
         attempt = np.uint64(0)
         while count > 0:
@@ -64,9 +66,11 @@ def make_redraw(sampler: type, real: Any, size: int, located: Callable[..., Any]
             padded = (count + SIMD - 1) // SIMD * SIMD
             for i in range(count, padded):
                 rejected[i] = rejected[count - 1]
+            for i in range(padded):  # apart from drawing: LLVM makes no vectors of both together
+                slots[i], lanes[i], streams[i] = located(where, np.uint64(rejected[i]), key)
             for i in range(padded):
-                slot, lane, own_key = located(where, np.uint64(rejected[i]), key)
-                redrawn[i] = value_at(sampler, slot, lane, attempt, own_key)
+                own_key = key[0], key[1], streams[i]
+                redrawn[i] = value_at(sampler, slots[i], lanes[i], attempt, own_key)
             left = 0
             for i in range(count):
                 z, index = redrawn[i], rejected[i]

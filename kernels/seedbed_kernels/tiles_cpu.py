@@ -6,6 +6,9 @@ is drawn, as much as the run touches. Where values may be rejected, all are draw
 stays in the cache, and finished and stored once none is left to be drawn again.
 """
 
+# Numba drops the branches that a sampler never takes.
+# pyright: reportPossiblyUnboundVariable=false
+
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +21,11 @@ from .compiling import align_stack, inlined
 from .intrinsics_cpu import (
     CACHE_LINE,
     SCAN,
+    copy_row,
     moved,
     numbers_at,
     prefetch,
+    section,
     stack_array,
     view,
     words_at,
@@ -44,7 +49,7 @@ def unfinished(value, sampler):
 
 def make_store(count: int, step: int, last: Any) -> Any:
     """Return a function that stores 1, 2 or 4 base values `step` apart, each as `last` makes it."""
-    step = np.uint64(step)
+    step = np.uint64(step)  # pyright: ignore[reportAssignmentType]
 
     @inlined
     def one(block, index, values, sampler):
@@ -63,8 +68,8 @@ def make_store(count: int, step: int, last: Any) -> Any:
     return {1: one, 2: two, 4: four}[count]
 
 
-def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
-    """Return the kernel that `fills_cpu.Filler` calls, and its signature.
+def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[..., None], Any]:
+    """Return the kernel that `fills_cpu.Filler` or `RowFiller` calls, and its signature.
 
     Parameters
     ----------
@@ -72,6 +77,9 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
         Of the sampler.
     dtype : numpy.dtype
         Of what is stored.
+    by_halves : bool
+        Where runs are short, no more of a tile is drawn than the half they touch, or than 16 lanes
+        of it.
     """
     real = precision(dtype)
     stored, computed = numpy_support.from_dtype(dtype), numpy_support.from_dtype(np.dtype(real))
@@ -94,10 +102,13 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
     piece_numbers = stack_array(size // half * PIECE, types.int64)
 
     @inlined
-    def draw_tiles(block, first, key, sampler):
-        """Fill a block with whole tiles from number `first`."""
+    def draw_tiles(block, first, key, sampler, out):
+        """Fill a block with whole tiles from number `first`; they are to be stored in `out`."""
         lane = first * np.uint64(LANES)
         for start in range(0, block.size, tile):
+            if rejecting:  # or else the stores, all at the end, wait for memory
+                for i in range(start, start + tile, line):
+                    prefetch(out, i)
             part = block[start : start + tile]
             for j in range(HALF_LANES):  # two lanes: four vectors of AVX-512 are under way
                 near, far = lane + np.uint64(j), lane + np.uint64(j + HALF_LANES)
@@ -116,11 +127,13 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             store_half(block, at, half_values(sampler, odd, far, ZERO, key), sampler)
 
     @inlined
-    def draw(block, first, odd, key, sampler):
-        if block.size == half:
-            draw_half(block, first, odd, key, sampler)
-        else:
-            draw_tiles(block, first, key, sampler)
+    def draw_quarter(block, number, odd, start, key, sampler):
+        """Fill a block with half a tile, but only of 16 lanes."""
+        lane = number * np.uint64(LANES) + np.uint64(start)
+        part = section(block, start, half - start)
+        for j in range(HALF_LANES):
+            values = half_values(sampler, odd, lane + np.uint64(j), ZERO, key)
+            store_half(part, j, values, sampler)
 
     @inlined
     def located(place, axes, row, run):
@@ -149,58 +162,49 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             whole = min(left, room) // tile * tile
             return whole, 0, whole
         wanted = min(tile - offset, left)
-        if offset >= half:
+        if by_halves and offset >= half:
             return half, offset - half, wanted
-        return (half if offset + wanted <= half else tile), offset, wanted
-
-    @inlined
-    def fill_directly(out, drawn, skip, wanted, first, odd, key, sampler):
-        """Draw values into the output, or beside it if not all of them are wanted."""
-        aside = one_tile()
-        direct = wanted == drawn
-        block = view(out, 0, drawn) if direct else aside[:drawn]
-        draw(block, first, odd, key, sampler)
-        if not direct:
-            for i in range(wanted):  # a slice assignment would take seconds to compile
-                out[i] = aside[skip + i]
+        return half if by_halves and offset + wanted <= half else tile, offset, wanted
 
     @inlined
     def half_at(numbers, index, key):
-        """Return slot, lane and key of a value of a block, of whose halves the numbers are known."""
+        """Return slot, lane and stream of a value of a block of halves of tiles."""
         number, index = numbers[index // np.uint64(half)], index % np.uint64(half)
         slot = (number & ONE) * half_slots + index // np.uint64(LANES)
-        return slot, (number >> ONE) * np.uint64(LANES) + index % np.uint64(LANES), key
+        return slot, (number >> ONE) * np.uint64(LANES) + index % np.uint64(LANES), key[2]
 
-    redraw = make_redraw(kind, real, size, half_at) if rejecting else None
+    redraw: Any = make_redraw(kind, real, size, half_at) if rejecting else None
 
     @inlined
-    def remember(out, at, block, used, drawn, skip, wanted, first, odd):
+    def remember(out, at, numbers, pieces, used, drawn, skip, wanted, first, odd):
         """Note what is drawn into a block: its halves of tiles, and where values belong."""
-        _, numbers, pieces = block
         halves = drawn // half
+        own_numbers = section(numbers, used // half, halves)
         for i in range(halves):
-            numbers[used // half + i] = first * TWO + odd + np.uint64(i)
-        piece = pieces[used // half * PIECE :]
+            own_numbers[i] = first * TWO + odd + np.uint64(i)
+        piece = section(pieces, used // half * PIECE, PIECE)
         piece[0], piece[1], piece[2], piece[3] = at, used + skip, wanted, halves
-        for i in range(0, wanted, line):
-            prefetch(out, at + i)  # or else the stores, all at the end, wait for memory
 
     @inlined
-    def finish(out, block, used, key, sampler):
-        """Draw rejected values of a block again, and store the values that are wanted."""
-        base, numbers, pieces = block
-        padded = (used + SCAN - 1) // SCAN * SCAN
-        for i in range(used, padded):
-            base[i] = sampler.lower
-        redraw(base[:padded], numbers, key, sampler)
+    def accept(base, used, lower):
+        """Fill up a block to a multiple of 64 values that are not rejected; return its size."""
+        size = (used + SCAN - 1) // SCAN * SCAN
+        for i in range(used, size):
+            base[np.uint64(i)] = lower
+        return size
+
+    @inlined
+    def store_pieces(out, base, used, pieces, sampler):
+        """Finish the values of a block that are wanted, and store them."""
         number = 0
         while number < used // half:
-            piece = pieces[number * PIECE :]
-            target, values = view(out, piece[0], piece[2]), base[piece[1] : piece[1] + piece[2]]
+            piece = section(pieces, number * PIECE, PIECE)
+            target, values = view(out, piece[0], piece[2]), section(base, piece[1], piece[2])
             for i in range(target.size):
                 target[i] = finished(values[i], sampler)
             number += piece[3]
 
+    # What draws is called here and nowhere else: LLVM optimises it at every level of the calls.
     def fill(out, begin, end, place_numbers, key, sampler):
         align_stack()
         sampler = kind(*numbers_at(sampler, fields))
@@ -211,7 +215,9 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
         run, column = divmod(within, place.run)
         first, offset, left, at, used = ZERO, 0, 0, 0, 0
         if rejecting:
-            block = base_values(), half_numbers(), piece_numbers()
+            base, numbers, pieces = base_values(), half_numbers(), piece_numbers()
+        else:
+            base = one_tile()
         while begin < end:
             if left == 0:  # on to the next run
                 first, offset = located(place, axes, row, run)
@@ -226,20 +232,34 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
             first += np.uint64(offset // tile)
             offset %= tile
             drawn, skip, wanted = chosen(offset, left, size - used)
-            odd = np.uint64(offset >= half)
+            if rejecting:
+                block = section(base, used, drawn)
+            else:
+                direct = drawn == wanted
+                block = view(out, at, drawn) if direct else section(base, 0, drawn)
+            odd, lane = ZERO, skip % LANES
+            if not by_halves or drawn != half:
+                draw_tiles(block, first, key, sampler, moved(out, at - skip))
+            else:
+                odd, lanes = np.uint64(offset >= half), lane // HALF_LANES * HALF_LANES
+                if lane + wanted <= lanes + HALF_LANES:
+                    draw_quarter(block, first, odd, lanes, key, sampler)
+                else:
+                    draw_half(block, first, odd, key, sampler)
             begin += wanted
             left -= wanted
+            offset += wanted
             if rejecting:
-                draw(block[0][used : used + drawn], first, odd, key, sampler)
-                remember(out, at, block, used, drawn, skip, wanted, first, odd)
+                remember(out, at, numbers, pieces, used, drawn, skip, wanted, first, odd)
                 used += drawn
                 if size - used < tile or begin == end:
-                    finish(out, block, used, key, sampler)
+                    padded = accept(base, used, sampler.lower)
+                    redraw(section(base, 0, padded), numbers, key, sampler)
+                    store_pieces(out, base, used, pieces, sampler)
                     used = 0
-            else:
-                fill_directly(moved(out, at), drawn, skip, wanted, first, odd, key, sampler)
+            elif not direct:
+                copy_row(moved(out, at), base, skip, wanted)
             at += wanted
-            offset += wanted
 
     signature = types.void(
         types.CPointer(stored),

@@ -5,11 +5,7 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 ``seedbed.torch``.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from seedbed_kernels import forking
-
+TYPE_CHECKING = False  # typing's is not imported: the command is to answer Ctrl-C early
 if TYPE_CHECKING:
     from . import initializers, tables
     from .values.seeds import SeedGenerator
@@ -18,13 +14,15 @@ __version__ = "0.1.0"
 __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is first asked for, so that the command can answer Ctrl-C before that."""
+def __getattr__(name: str) -> object:
+    """Import what is first asked for; forks wait until it is there."""
+    import importlib
+
+    from seedbed_kernels import forking
+
     with forking.first_use():
         if name in ("initializers", "tables"):
             return importlib.import_module(f".{name}", __name__)
         if name == "SeedGenerator":
-            from .values.seeds import SeedGenerator
-
-            return SeedGenerator
+            return importlib.import_module(".values.seeds", __name__).SeedGenerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

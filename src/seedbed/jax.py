@@ -17,9 +17,7 @@ try:
     from jax.core import Tracer
     from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 except ImportError as error:
-    raise ImportError(
-        "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'"
-    ) from error
+    raise ImportError("seedbed.jax needs JAX: python -m pip install 'seedbed[jax]'") from error
 
 from . import initializers
 from .initializers import Initializer

@@ -16,7 +16,11 @@ T = TypeVar("T")
 
 def renewed_lock() -> threading.Lock:
     """Return a lock for a module, free again in every forked child."""
-    lock = threading.Lock()
+    return renewed(threading.Lock())
+
+
+def renewed(lock: T) -> T:
+    """Return a lock that is from now on free in every forked child."""
     if hasattr(os, "register_at_fork"):  # as the modules of Python's own library do
         os.register_at_fork(after_in_child=lock._at_fork_reinit)  # pyright: ignore[reportAttributeAccessIssue]
     return lock

@@ -25,6 +25,8 @@ from seedbed_kernels.samplers import (
     Uniform,
 )
 
+from .kept import kept
+
 CAPABILITIES = ((7, 5), (8, 0), (9, 0), (12, 0))
 DTYPES = ("float32", "float64", "int16", "uint16")
 SAMPLERS = (Uniform, Normal, TruncatedNormal, NarrowNormal, TailNormal)
@@ -73,7 +75,7 @@ def compiled(function, argument_types, capability, contracting=True):
     return ptx
 
 
-@functools.cache
+@kept
 def kernel_ptx(sampler, dtype, capability, contracting=True):
     function = fills_cuda.make_kernel(sampler, dtype)
     return compiled(function, signature(sampler, dtype), capability, contracting)

@@ -100,7 +100,7 @@ def test_command_without_a_gpu(monkeypatch, capsys, tmp_path):
     out = tmp_path / "table.npy"
     arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
     assert cli.main(["table", *arguments]) == 2
-    message = "seedbed: tables.write: device 'cuda' needs the package numba-cuda"
+    message = "seedbed: device 'cuda' needs the package numba-cuda"
     assert capsys.readouterr().err.startswith(message)
     assert list(tmp_path.iterdir()) == []
 

@@ -307,7 +307,7 @@ def test_examples():
 def test_without_jax_an_error_says_what_to_install():
     code = "import sys; sys.modules['jax'] = None; import seedbed.jax"
     done = processes.run(processes.python(code), check=False)
-    assert "seedbed.jax needs JAX: python -m pip install 'seedbed[frameworks]'" in done.stderr
+    assert "seedbed.jax needs JAX: python -m pip install 'seedbed[jax]'" in done.stderr
 
 
 def test_geometric_mean_of_fans_is_that_of_jax():

@@ -2,6 +2,8 @@
 
 import json
 import tracemalloc
+from array import array
+from collections import deque
 
 import ml_dtypes
 import numpy as np
@@ -170,3 +172,30 @@ def test_identity_is_zero_off_the_diagonal(gain):
 def test_identity_refuses_a_gain_that_the_dtype_has_not():
     with pytest.raises(ValueError, match="Identity: gain must be within ±65504 for float16"):
         initializers.Identity(1e6)((2, 2), "float16")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        range(1, 4),
+        array("h", [1, 2, 3]),
+        memoryview(b"\1\2\3"),
+        deque([1, 2, 3]),
+        [np.int8(1), 2, 3],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_sequences_of_every_kind_are_constants(value):
+    init = initializers.Constant(value)
+    for each in (init, initializers.get(json.loads(json.dumps(initializers.serialize(init))))):
+        np.testing.assert_array_equal(each((2, 3), "int32"), [[1, 2, 3]] * 2)
+
+
+def test_a_masked_value_is_no_number():
+    for make in (
+        lambda value: initializers.RandomNormal(stddev=value),
+        lambda value: initializers.Constant(value),
+        lambda value: initializers.STFT(window=np.ma.array([1.0, 2.0], mask=[0, 1])),
+    ):
+        with pytest.raises((TypeError, ValueError), match="must be"):
+            make(np.ma.masked)

@@ -1,5 +1,6 @@
 """A model whose layers are given Seedbed's initializers, on one backend; part of world.py."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -108,6 +109,10 @@ def make(folder):
     cloned_and_slots()
     seeds()
     deferred()
+    plain_ones()
+    tensors()
+    if keras.backend.backend() != "torch":  # which has them filled in place
+        large()
 
 
 def one_by_one():
@@ -193,6 +198,100 @@ def deferred():
         model.compile("adam", "mse")
         model.predict(np.ones((4, 2), np.float32), verbose=0)
         equal([keras.ops.convert_to_numpy(v.value) for v in model.trainable_variables], wanted)
+
+
+def plain_ones():
+    """Seedbed's plain initializers may be passed, too."""
+    for policy in ("float32", "bfloat16", "mixed_bfloat16"):
+        embedding, kernel = plain.RandomUniform(seed=1), plain.GlorotUniform(seed=2)
+        model = keras.Sequential(
+            [
+                keras.Input((3,), dtype="int32"),
+                keras.layers.Embedding(10, 4, embeddings_initializer=embedding, dtype=policy),
+                keras.layers.Flatten(),
+                keras.layers.Dense(
+                    5, kernel_initializer=kernel, bias_initializer=plain.Ones(), dtype=policy
+                ),
+            ]
+        )
+        dtype = "bfloat16" if policy == "bfloat16" else "float32"
+        expected = [embedding((10, 4), dtype), kernel((12, 5), dtype), plain.Ones()((5,), dtype)]
+        for weight, values in zip(model.weights, expected, strict=True):
+            assert weight.dtype == dtype, (policy, weight.dtype)
+            found = keras.ops.convert_to_numpy(keras.ops.cast(weight.value, "float32"))
+            assert (found == values.astype("float32")).all(), (policy, weight.path)
+        model(np.zeros((2, 3), "int32"))
+
+
+def tensors():
+    """Tensors and variables are arguments like numbers, in both packages."""
+    tensor = keras.ops.convert_to_tensor
+    scalars = [tensor(0.5), tensor(0.5, "bfloat16"), keras.Variable(0.5), keras.Variable(0.5).value]
+    arrays = [tensor([[1.0, 2.5]], dtype) for dtype in ("float32", "bfloat16", "float16")]
+    arrays += [keras.Variable([[1.0, 2.5]]), [tensor([1.0, 2.5])]]
+    for module in (plain, sk):
+        for half in scalars:
+            for init in (
+                module.RandomNormal(half, half, seed=1),
+                module.TruncatedNormal(half, half, seed=1, upper=half),
+                module.RandomUniform(half, half, seed=1),
+                module.VarianceScaling(half, seed=1),
+                module.Orthogonal(half, seed=1),
+                module.DeltaOrthogonal(half, seed=1),
+                module.Identity(half),
+                module.Constant(half),
+            ):
+                config = json.loads(json.dumps(init.get_config()))
+                assert 0.5 in config.values()
+                assert init.from_config(config).get_config() == init.get_config()
+        for array in arrays:
+            init = module.Constant(array)
+            config = json.loads(json.dumps(init.get_config()))
+            for each in (init, module.Constant.from_config(config)):
+                found = keras.ops.convert_to_numpy(each((3, 2), "float32"))
+                equal([found], [np.full((3, 2), [1.0, 2.5], "float32")])
+        window = module.STFT(window=tensor([1.0, 2.0, 2.0, 1.0]))
+        json.dumps(window.get_config())
+        assert window((4, 1, 3)).shape == (4, 1, 3)
+
+
+def large():
+    """Large tables lie where they were made."""
+    made, call = [], plain.TruncatedNormal.__call__
+
+    def noted(self, *arguments, **others):
+        values = call(self, *arguments, **others)
+        made.append(values.ctypes.data)
+        return values
+
+    plain.TruncatedNormal.__call__ = noted
+
+    def address(tensor):
+        if keras.backend.backend() == "jax":
+            return tensor.unsafe_buffer_pointer()
+        import tensorflow as tf
+
+        return np.from_dlpack(tf.bitcast(tensor, f"uint{8 * tensor.dtype.size}")).ctypes.data
+
+    for dtype in ("float32", "bfloat16", "float16"):
+        init = sk.TruncatedNormal(seed=7)
+        own = plain.TruncatedNormal(seed=7)
+        tensor = init((2048, 1024), dtype)
+        assert address(tensor) == made[-1], dtype
+        layer = keras.layers.Embedding(2048, 1024, embeddings_initializer=init, dtype=dtype)
+        layer.build((None,))
+        variable = keras.Variable(tensor)
+        variable.assign_add(keras.ops.ones(tensor.shape, dtype))  # trained
+        values = own((2048, 1024), dtype)
+        for found in (tensor, layer.embeddings):
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), values, strict=True)
+        del tensor
+        variable.assign_add(keras.ops.ones(variable.shape, dtype))
+        assert (keras.ops.convert_to_numpy(variable) > 1).all()
+        for _ in range(3):  # in memory that others may have been given since
+            np.full((2048, 1024), 7.0, values.dtype)
+        found = keras.ops.convert_to_numpy(layer.embeddings)
+        np.testing.assert_array_equal(found, values, strict=True)
 
 
 def load(folder):

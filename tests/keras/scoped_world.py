@@ -47,9 +47,9 @@ def expected(path, shape, dtype):
 
 def models(folder):
     for policy in POLICIES:
-        keras.config.set_dtype_policy(policy)
         for name, build in MODELS.items():
-            keras.utils.clear_session()
+            keras.utils.clear_session()  # of the policy, too
+            keras.config.set_dtype_policy(policy)
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 with sk.scope(SEED):
@@ -63,7 +63,8 @@ def models(folder):
             assert len({(a.shape, a.tobytes()) for a in drawn}) == len(drawn)
             print(policy, name, digest(found), flush=True)
             if policy == "float32":
-                as_keras_draws(build, model, found)
+                if BACKEND == "torch":  # the hashes are equal, and JAX compiles for every shape
+                    as_keras_draws(build, model, found)
                 if name in SMALL:
                     model.save(Path(folder, f"scoped_{name}.keras"))
                     np.save(Path(folder, f"scoped_{name}.npy"), digest(found))

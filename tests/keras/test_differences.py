@@ -16,7 +16,7 @@ from seedbed import initializers
 keras = pytest.importorskip("keras")
 theirs = keras.initializers
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.jax  # the backend of the test process
 
 DIFFERENCES = {
     "call": "calls also take `window`, `out` and `device`, by keyword, and return NumPy arrays",

@@ -13,7 +13,7 @@ from seedbed.initializers.registry import BY_NAME
 
 keras = pytest.importorskip("keras")
 
-pytestmark = pytest.mark.frameworks
+pytestmark = pytest.mark.jax  # the backend of the test process
 
 CLASSES = sorted(
     {kind.__name__ for kind in vars(keras.initializers).values() if inspect.isclass(kind)}

@@ -129,13 +129,13 @@ def test_another_job_is_refused(tmp_path, monkeypatch, changed, key):
     assert before == {item: item.read_bytes() for item in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["STREAM_VERSION", "stream_hash", "version"])
+@pytest.mark.parametrize("name", ["STREAM_VERSION", "stream_hash", "__version__"])
 def test_other_code_is_refused(tmp_path, monkeypatch, name):
     from seedbed.tables import output
 
     path = tmp_path / "table.npy"
     interrupted(path, monkeypatch)
-    monkeypatch.setattr(output, name, 2 if name.isupper() else lambda: "another")
+    monkeypatch.setattr(output, name, (lambda: "another") if name == "stream_hash" else "another")
     with pytest.raises(tables.OutputError, match="another job"):
         write(path, resume=True)
 

@@ -1,15 +1,17 @@
 """How the `seedbed` command runs: errors as exit codes and lines, signals as exceptions."""
 
+import _thread
 import contextlib
 import io
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import SeedbedError, StorageError
 from .options import parser
@@ -19,6 +21,14 @@ FAILED, REFUSED, FAULT, INTERRUPTED, TERMINATED = 1, 2, 70, 130, 143
 
 class Terminated(BaseException):
     """SIGTERM came."""
+
+
+class _UnwrittenError(Exception):
+    """Standard output takes no more."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,10 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         from . import commands
 
         with _one_line_warnings(), _stoppable():
-            code = commands.BY_NAME[options.command](options)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            return code
+            return commands.BY_NAME[options.command](options)
     except SeedbedError as error:
         begun = isinstance(error, StorageError) or getattr(options, "begun", False)
         return say(_text(error), FAILED if begun else REFUSED)
@@ -45,9 +52,10 @@ def run(arguments: Sequence[str]) -> int:
         return say("; ".join(["interrupted", *_notes(error)]), INTERRUPTED)
     except Terminated as error:
         return say("; ".join(["terminated", *_notes(error)]), TERMINATED)
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename is None and _output_failed():
-            return FAILED if isinstance(error, BrokenPipeError) else say(f"{error}", FAILED)
+    except _UnwrittenError as error:  # BrokenPipeError: after `| head` nobody wants to know
+        reason = error.reason
+        return FAILED if isinstance(reason, BrokenPipeError) else say(f"{reason}", FAILED)
+    except Exception:
         traceback.print_exc()
         return say("a fault in seedbed: please report the lines above", FAULT)
 
@@ -62,22 +70,21 @@ def _notes(error: BaseException) -> list[str]:
     return getattr(error, "__notes__", [])
 
 
-def _output_failed() -> bool:
-    """Return whether standard output takes no more, as after ``| head``; then drop it."""
-    if sys.stdout is None:
-        return False
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
-
-
 def printable(text: str) -> str:
     """Return a line in which what is no character to be seen is escaped: it may be a file's."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(line: str) -> None:
+    """Print a line to standard output, if there is one."""
+    if sys.stdout is None:
+        return
+    try:
+        print(printable(line), flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # what is left is not tried again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _UnwrittenError(error) from None
 
 
 def say(message: str, code: int) -> int:
@@ -99,7 +106,9 @@ def _stoppable() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    hook = sys.unraisablehook
     try:
+        sys.unraisablehook = _raise_again
         signal.signal(signal.SIGTERM, terminate)
         if before[signal.SIGINT] is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -107,6 +116,21 @@ def _stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
+
+
+def _raise_again(lost: Any) -> None:
+    """Stop a little later, where the exception came in a callback of C code, which drops it."""
+    number = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}.get(lost.exc_type)
+    if number is None:
+        sys.__unraisablehook__(lost)
+        return
+
+    def stop() -> None:
+        time.sleep(0.02)
+        _thread.interrupt_main(number)
+
+    _thread.start_new_thread(stop, ())
 
 
 @contextlib.contextmanager

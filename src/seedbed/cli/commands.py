@@ -8,10 +8,12 @@ from typing import Any
 
 from .. import tables
 from ..errors import ArgumentError, naming
+from ..tables import huggingface
 from ..tables.configurations import initializer
 from ..tables.job import WriteOptions
 from ..tables.plan import write_each
-from .command import FAILED, printable, say
+from .command import FAILED, say
+from .command import show as out
 from .options import (
     exclude,
     parse_integer,
@@ -32,7 +34,7 @@ def table(options: argparse.Namespace) -> int:
         exclude(options, "--finish", {"out", "force", "check", "threads"})
         require(options, "out")
         finished = tables.finish(options.out, force=options.force, check=check)
-        _print(f"{finished}: finished" if finished else f"{options.out}: was finished already")
+        out(f"{finished}: finished" if finished else f"{options.out}: was finished already")
         return 0
     how = {
         "part": part,
@@ -43,12 +45,20 @@ def table(options: argparse.Namespace) -> int:
         "device": options.device,
     }
     if options.plan is not None:
-        exclude(options, "--plan", {"part", "resume", "force", "check", "device", "threads"})
+        exclude(options, "--plan", {"part", "resume", "force", "check", "device", "threads", "hf"})
         with naming("tables.write_plan"):
+            if options.hf:
+                huggingface.check_files(tables.read_plan(options.plan))
+            missing = []
             for summary in write_each(options.plan, WriteOptions(**how)):
                 options.begun = True
-                _print(str(summary))
+                missing += summary.missing
+                out(str(summary))
+            if options.hf and not missing:
+                huggingface.write_index(tables.read_plan(options.plan))
         return 0
+    if options.hf:
+        raise ArgumentError("--hf needs a --plan")
     require(options, "shape", "out", *([] if options.grow is not None else ["initializer"]))
     init = _initializer(options)
     if part and init and options.seed is None and hasattr(init, "seed"):
@@ -64,7 +74,7 @@ def table(options: argparse.Namespace) -> int:
         shards=None if options.shards is None else parse_integer("--shards", options.shards),
         **how,
     )
-    _print(str(summary))
+    out(str(summary))
     return 0
 
 
@@ -84,7 +94,7 @@ def verify(options: argparse.Namespace) -> int:
         progress=True,
     )
     if report.ok:
-        _print(str(report))
+        out(str(report))
         return 0
     return say(str(report), FAILED)
 
@@ -96,7 +106,7 @@ def show(options: argparse.Namespace) -> int:
 
     shape = parse_shape(options.shape)
     init = _initializer(options)
-    _print(show.draw(init, shape, options.dtype, options.out, force=options.force))
+    out(show.draw(init, shape, options.dtype, options.out, force=options.force))
     return 0
 
 
@@ -104,12 +114,12 @@ def info(options: argparse.Namespace) -> int:
     """Print what a file holds, or what the package runs on."""
     if options.file is not None:
         for line in tables.describe(options.file):
-            _print(line)
+            out(line)
         return 0
     from . import info
 
     for name, value in info.describe().items():
-        _print(f"{name:<14}{value}")
+        out(f"{name:<14}{value}")
     return 0
 
 
@@ -117,7 +127,8 @@ def bench(options: argparse.Namespace) -> int:
     """Time fills."""
     from . import bench
 
-    print(bench.table(bench.compare()))
+    for line in bench.table(bench.compare()).splitlines():
+        out(line)
     return 0
 
 
@@ -128,10 +139,6 @@ BY_NAME: dict[str, Callable[[argparse.Namespace], int]] = {
     "info": info,
     "bench": bench,
 }
-
-
-def _print(line: str) -> None:
-    print(printable(line), flush=True)
 
 
 def _initializer(options: argparse.Namespace) -> Any:

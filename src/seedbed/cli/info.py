@@ -9,7 +9,7 @@ import numpy as np
 
 from seedbed_kernels import STREAM_VERSION
 
-from ..tables.origin import version
+from .. import __version__
 from ..values import threads
 
 _NO_DEVICE = 100  # the driver's word for that it finds no GPU
@@ -20,7 +20,7 @@ def describe() -> dict[str, str]:
     import numba
 
     return {
-        "seedbed": f"{version()}, stream version {STREAM_VERSION}",
+        "seedbed": f"{__version__}, stream version {STREAM_VERSION}",
         "python": f"{platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}",
         "threads": f"{threads.count()} of {os.cpu_count()} CPUs",
         "instructions": _instructions(),

@@ -74,11 +74,11 @@ def draw(
     target = resolved(path)
     if path.suffix not in FORMATS:
         raise ArgumentError(f"a picture ends in {', '.join(FORMATS)}; given {path}")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+    if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         raise OutputError(f"{path}: folder {target.parent} is not there or not writable")
     if os.path.lexists(path) and not force:
         raise OutputError(f"{path}: exists; --force replaces it")
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         raise OutputError(f"{path}: exists, and is not a regular file")
     try:
         from matplotlib.figure import Figure

@@ -131,7 +131,7 @@ def _each(values: Any) -> Any:
 
 
 def _on_host(value: Any) -> Any:
-    """Return a tensor or GPU array of any library as an array of NumPy, and anything else as is."""
+    """Return a tensor, a GPU array, or what NumPy reads as an array, as an array of NumPy."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value
     inner = getattr(value, "value", None)  # a variable of Keras, whatever its backend
@@ -146,6 +146,9 @@ def _on_host(value: Any) -> Any:
         return tensor.view(bits).numpy().view(dtype)
     if hasattr(value, "__cuda_array_interface__") and hasattr(value, "get"):  # of CuPy
         return value.get()
-    if hasattr(value, "__array__") or not hasattr(value, "numpy"):
-        return value
-    return value.numpy()
+    try:
+        return np.asarray(value)
+    except Exception:  # a bfloat16 scalar of TensorFlow
+        if not hasattr(value, "numpy"):
+            raise
+        return value.numpy()

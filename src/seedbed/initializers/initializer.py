@@ -5,13 +5,15 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy.typing as npt
 
-from ..errors import ArgumentError, SeedbedError, brief, warn
+from ..errors import ArgumentError, ArgumentTypeError, SeedbedError, brief, warn
 from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
+from ..values.untraced import untraced
 from ..values.window import Window
 from .arguments import serialized
+from .whole import cutting, makes_parts
 
 Out = TypeVar("Out")
 
@@ -20,7 +22,7 @@ class Initializer:
     """Base of all initializers: a description of a table that makes it, or a window of it.
 
     Subclasses implement `recipe`, or else `__call__`, and `get_config` with the arguments of their
-    constructor.
+    constructor. Where `__call__` takes shape and dtype only, parts are cut from the whole table.
 
     Attributes
     ----------
@@ -30,6 +32,12 @@ class Initializer:
     """
 
     windowed = True
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        call = vars(cls).get("__call__")
+        if call is not None and not makes_parts(call):
+            cls.__call__, cls.windowed = cutting(call), False
 
     @overload
     def __call__(
@@ -64,6 +72,7 @@ class Initializer:
         out: None = None,
         device: str,
     ) -> Any: ...
+    @untraced
     def __call__(
         self,
         shape: Sequence[int],
@@ -125,6 +134,7 @@ class Initializer:
             error.named(type(self).__name__)
             raise
 
+    @untraced
     def keyed(
         self,
         keys: Any,
@@ -243,10 +253,8 @@ class RandomInitializer(Initializer):
     """
 
     def __init__(self, seed: Any = None) -> None:
-        if isinstance(seed, dict) and seed.get("class_name") == "SeedGenerator":  # as serialized
-            seed = SeedGenerator.from_config(seed.get("config") or {})
-        if isinstance(seed, dict) and seed.get("class_name") == "Stream":
-            seed = Stream(**seed["config"])
+        if isinstance(seed, dict):
+            seed = _from_configuration(seed, type(self).__name__)
         self._init_seed = check_seed(seed, type(self).__name__)
         self.seed: int | SeedGenerator | Stream
         self.seed = random_seed() if self._init_seed is None else self._init_seed
@@ -301,3 +309,15 @@ class RandomInitializer(Initializer):
         if isinstance(seed, Stream):
             return {"seed": {"class_name": "Stream", "config": seed._asdict()}}
         return {"seed": seed}
+
+
+def _from_configuration(config: dict[str, Any], owner: str) -> SeedGenerator | Stream:
+    """Return the generator or stream of a configuration, as `get_config` and Keras write them."""
+    kind, arguments = config.get("class_name"), config.get("config")
+    if kind == "SeedGenerator" and isinstance(arguments, (dict, type(None))):
+        return SeedGenerator.from_config(arguments or {})
+    if kind == "Stream" and isinstance(arguments, dict) and arguments.keys() == {"seed", "draw"}:
+        return Stream(check_seed(arguments["seed"], owner), check_seed(arguments["draw"], owner))
+    raise ArgumentTypeError(
+        f"seed must be an integer, or a generator as it was saved; given {brief(config)}"
+    ).named(owner)

@@ -116,7 +116,7 @@ class STFT(Initializer):
             values *= weights[samples, None]
             return np.broadcast_to(values[:, None], (len(samples), len(channels), len(frequencies)))
 
-        return recipes.Computed(basis)
+        return recipes.Computed(basis, cut=True)
 
     @arithmetic.usual()
     def _weights(self, length: int) -> np.ndarray:

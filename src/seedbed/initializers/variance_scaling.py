@@ -12,6 +12,7 @@ from ..values import recipes
 from .arguments import as_keras, finite
 from .initializer import RandomInitializer
 
+LARGEST_FAN = 1e150  # of which the product is a float64
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
@@ -207,6 +208,10 @@ class VarianceScaling(RandomInitializer):
     @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
+        if max(fan_in, fan_out) > LARGEST_FAN:
+            raise ArgumentError(
+                f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
+            )
         if self.mode == "fan_in":
             fan = fan_in
         elif self.mode == "fan_out":

@@ -15,7 +15,7 @@ def register(kind: type) -> None:
     module = kind.__module__
     package = "seedbed" if module.split(".")[0] == "seedbed" else module
     keras.saving.register_keras_serializable(package)(kind)
-    if "tf_keras" in sys.modules:
+    if sys.modules.get("tf_keras"):
         _register_in_tf_keras(package, kind)
 
 

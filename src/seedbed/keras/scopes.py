@@ -4,7 +4,6 @@ import contextvars
 import functools
 import inspect
 import operator
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Self
@@ -15,6 +14,7 @@ from keras.src.backend.common.name_scope import current_path
 from keras.src.utils.naming import auto_name
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, warn
+from ..locks import renewed_lock
 from ..values.seeds import SEEDS, derive
 from .twins import Drawn, twin
 
@@ -104,7 +104,6 @@ class Scope:
                 f"seedbed.keras.{self._owner}: {_some(self._equal)} have the name, and so the "
                 "random numbers, of another weight: name layers apart, or pass names="
             )
-        self.left, self._equal = {}, []
 
 
 _active: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("scope", default=None)
@@ -196,7 +195,7 @@ class _Hook:
 
     def __init__(self) -> None:
         self._open = 0
-        self._lock = threading.Lock()
+        self._lock = renewed_lock()
 
     def enter(self) -> None:
         with self._lock:

@@ -18,6 +18,16 @@ from ..values.seeds import SeedGenerator, Stream
 from .complex_normal import ComplexNormal
 
 
+def _as_written(function: Any) -> Any:
+    """Return a function that TensorFlow does not translate, with all it calls, into a graph."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+@_as_written
 def as_tensor(
     init: Initializer, shape: Sequence[int], dtype: Any = None, layout: Any = None
 ) -> Any:
@@ -31,8 +41,10 @@ def as_tensor(
     if layout is not None:
         return _sharded(_of_kind(init, dtype), shape, dtype, layout)
     backend = keras.backend.backend()
-    if backend == "tensorflow" and _at_run_time(init, shape):
-        return _in_tensorflow_graph(init, shape, dtype)
+    if backend == "tensorflow":
+        shape = _static(shape)
+        if _at_run_time(init, shape):
+            return _in_tensorflow_graph(init, shape, dtype)
     words = init.words() if hasattr(init, "words") else None  # pyright: ignore
     if words is not None:
         if backend == "jax" and _is_traced(words):
@@ -137,14 +149,26 @@ def _in_jax_trace(init: Any, shape: Sequence[int], dtype: str, words: Any) -> An
     return jax.pure_callback(make, result, words, vmap_method="sequential")
 
 
+def _static(shape: Any) -> Any:
+    """Return a shape as a tuple of ints where it is known while a graph is traced."""
+    import tensorflow as tf
+
+    if not isinstance(shape, tf.Tensor):
+        shape = tuple(shape)
+        if not any(isinstance(size, tf.Tensor) for size in shape):
+            return shape
+    known = tf.get_static_value(_sizes(shape))
+    return _sizes(shape) if known is None else tuple(known.tolist())
+
+
 def _at_run_time(init: Initializer, shape: Any) -> bool:
     """Return whether a graph of TensorFlow must call the host each time it runs."""
     import tensorflow as tf
 
     if tf.executing_eagerly():
         return False
-    if isinstance(shape, tf.Tensor) or any(isinstance(size, tf.Tensor) for size in shape):
-        return tf.get_static_value(_sizes(shape)) is None
+    if not isinstance(shape, tuple):
+        return True
     generators = (SeedGenerator, keras.random.SeedGenerator)
     return isinstance(getattr(init, "seed", None), generators)
 

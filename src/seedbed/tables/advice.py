@@ -22,8 +22,7 @@ def advice(table: Table) -> list[str]:
     range of the values (fewer than 2**10 for a 16-bit dtype, which has only 2**16 at all).
     """
     size = min(table.size - table.kept_size, SAMPLE)
-    seeded = "seed" in table.init.get_config()
-    if size < 2 or not seeded or table.whole is not None or table.dtype.kind not in "fV":
+    if size < 2 or table.seed is None or table.whole is not None or table.dtype.kind not in "fV":
         return []
     sample = np.empty(size, table.dtype)
     table.fill(sample, table.kept_size)

@@ -16,8 +16,9 @@ from .layout import Extent, chunks, same_bits
 
 CHUNK_BYTES = 16 << 20
 BUFFERS = 3  # one being made, one being compared, one between
-SAMPLE = 4096  # elements of a window that is looked at
-SAMPLES = 64  # of a table, where not everything is
+SAMPLE = 4096  # elements of a random window
+LOOK = 1024  # elements of a window at a fixed place
+LOOKS = 64  # at a table
 
 Opened = Callable[[Extent], int]
 """Returns the open file that an extent is in."""
@@ -91,10 +92,10 @@ def everything(extents: Sequence[Extent]) -> Iterator[Extent]:
 def samples(extents: Sequence[Extent]) -> Iterator[Extent]:
     """Yield windows at equal distances in every extent, and its end."""
     for extent in extents:
-        last = max(extent.size - SAMPLE, 0)
-        for start in (*range(0, extent.size, max(extent.size // SAMPLES, SAMPLE)), last):
+        last = max(extent.size - LOOK, 0)
+        for start in (*range(0, extent.size, max(extent.size // LOOKS, LOOK)), last):
             if start < extent.size:
-                yield extent.cut(start, min(start + SAMPLE, extent.size))
+                yield extent.cut(start, min(start + LOOK, extent.size))
 
 
 def random_samples(extents: Sequence[Extent], count: int) -> Iterator[Extent]:

@@ -51,18 +51,21 @@ def restored(found: Any) -> initializers.Initializer:
     if absent_array(found):
         raise FormatError(absent_array(found))
     try:
-        return initializers.get(found)
+        init = initializers.get(found)
     except SeedbedError:
         raise
     except Exception as error:  # a constructor may meet anything here
         raise FormatError(f"bad initializer: {str(error)[:200]}") from error
+    if not isinstance(init, initializers.Initializer) or not init.seeded:
+        raise FormatError(f"initializer without a seed: {brief(found)}")
+    return init
 
 
 def absent_array(found: Any) -> str:
     """Return what a configuration lacks, if it has a digest in place of an array; or nothing."""
     if not isinstance(found, dict) or not _has_digest(found):
         return ""
-    return f"made from {words(found)}, which is not there; give the initializer"
+    return f"made from {words(found)}, which is not in the file"
 
 
 def _has_digest(found: dict[str, Any]) -> bool:
@@ -78,10 +81,7 @@ def words(found: Any) -> str:
     if _has_digest(found):
         array = mapping(config["value"].get("config"), "config of the array")
         shape = " × ".join(f"{size:,}" for size in naturals(array.get("shape"), "its shape"))
-        return (
-            f"an array of constants, {shape} {array.get('dtype')}, "
-            f"SHA-256 {brief(array.get('sha256'))}"
-        )
+        return f"an array of {shape} {array.get('dtype')} with SHA-256 {array.get('sha256')}"
     arguments = ", ".join(f"{name}={brief(value)}" for name, value in config.items())
     return f"{found.get('class_name')}({arguments})"
 

@@ -11,9 +11,10 @@ from ..errors import ArgumentError, FormatError, OutputError, StorageError, brie
 from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
-from ..storage.foreign import local_path, open_regular, understanding
+from ..storage.foreign import local_path, mapping, open_regular, understanding
 from ..storage.locks import locked
 from . import comparing, state
+from .configurations import absent_array
 from .layout import Extent, File
 from .output import MAX_OPEN, Output, Part
 from .state import State
@@ -56,13 +57,13 @@ def finish(
             raise ArgumentError(f"check must be 'all' or 'sample'; given {brief(check)}")
         path = local_path(path)
         target = resolved(path)
-        if not target.parent.is_dir():
+        if not os.path.isdir(target.parent):
             raise OutputError(f"{path}: there is no folder {target.parent}")
         with contextlib.ExitStack() as stack:
             with refusing(path):
                 folder = stack.enter_context(Folder(target.parent))
                 found = {name: State.load(folder, name) for name in state.names(folder, target)}
-            if not found and os.path.lexists(path):
+            if not found and os.path.exists(path):
                 return None
             if not found:
                 raise OutputError(f"{path}: there is nothing to finish")
@@ -75,6 +76,13 @@ def _finish(
     first = next(iter(found.values()))
     for name, saved in found.items():
         state.check_same(first.output, saved, folder.path / name)
+    with understanding(folder.path / next(iter(found)), "damaged"):
+        absent = [
+            absent_array(table.get("initializer"))
+            for table in mapping(first.output.get("tables"), "tables").values()
+        ]
+    if any(absent):
+        raise OutputError(f"{path}: {max(absent)}: write a part again with --resume")
     with understanding(folder.path / next(iter(found)), "damaged"):
         output = Output.from_description(path, first.output)
         for saved in found.values():
@@ -260,11 +268,11 @@ def problem(output: Output, part: Part | None, check: str) -> str | None:
         Which part is looked at; all by default.
     check : {"all", "sample"}
     """
-    if not output.target.exists():
+    if not os.path.exists(output.target):
         return None
     if output.shards is not None:
         ours = {file.name for file in output.files}
-        if not output.target.is_dir() or set(os.listdir(output.target)) != ours:
+        if not os.path.isdir(output.target) or set(os.listdir(output.target)) != ours:
             return "does not hold its shards" if os.listdir(output.target) else None
 
     def opened(file: File) -> contextlib.AbstractContextManager[int]:

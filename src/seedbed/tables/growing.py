@@ -39,7 +39,7 @@ def grown(
         If the old file is none, or its tensor does not fit into the new table.
     """
     old = local_path(old, "grow")
-    if old.is_dir():
+    if os.path.isdir(old):
         raise ArgumentError(f"{old} is a folder of shards; only one file can grow")
     tensor = chosen(tensors(old), name, old)
     if init is None:

@@ -198,9 +198,8 @@ class Job:
         """Write what is not there yet, and mend what is."""
         saved = start
         try:
-            self._prepare(start)
             saved = start._replace(complete=False)
-            self._save(saved)
+            self._prepare(saved)
             values = sum(extent.size for extent in self.extents)
             nbytes = min(self.options.chunk_bytes, max(start.total, 1))
             journal = None
@@ -270,8 +269,8 @@ class Job:
                 os.ftruncate(fd, file.size)
                 write_all(fd, file.header, 0)
                 os.fsync(fd)
-        self._folder.sync()
-        self._inside.sync()
+        for folder in {self._folder, self._inside}:
+            folder.sync()
 
     def _mend(self, done: int, journal: Journal, shown: Any) -> None:
         """Compare the first bytes, which an earlier job wrote, and write again what differs."""

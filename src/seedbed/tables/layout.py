@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seedbed_kernels import STREAM_VERSION
+
 from ..errors import ArgumentError, FormatError
 from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
 from ..storage.foreign import understanding
 from .configurations import absent_array
-from .origin import STREAM_VERSION
 from .table import Table
 
 
@@ -152,7 +153,7 @@ class Tensor:
             absent = absent_array(self.description.get("initializer"))
             table = None if absent else Table.from_description(self.name, dict(self.description))
         if table is None:
-            raise ArgumentError(f"{self.file}: {self.name} is {absent}")
+            raise ArgumentError(f"{self.file}: {self.name} is {absent}; give the initializer")
         if (table.stored_shape, table.dtype) != (self.shape, self.dtype):
             raise FormatError(
                 f"{self.file}: {self.name} is {self.shape} {self.dtype.name}; "

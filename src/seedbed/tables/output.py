@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seedbed_kernels import STREAM_VERSION
+
+from .. import __version__
 from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
 from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural
+from ..values.digest import stream_hash
 from . import formats
-from .configurations import absent_array
 from .formats import shards
 from .layout import Extent, File, page_start
-from .origin import STREAM_VERSION, stream_hash, version
 from .table import Table
 
 MAX_OPEN = 512  # files that a process opens at once
@@ -107,7 +109,7 @@ class Output:
             if table.kept is not None:
                 tables[table.name]["kept"] = table.kept.describe()
         description = {
-            "seedbed": version(),
+            "seedbed": __version__,
             "stream_version": STREAM_VERSION,
             "stream_hash": stream_hash(),
             "format": self.format.NAME,
@@ -123,7 +125,7 @@ class Output:
         Raises
         ------
         FormatError, ArgumentError
-            If it is no such description, or does not say how a table was made.
+            If it is no such description.
         """
         found = mapping(description, "output")
         kind = formats.BY_NAME.get(found.get("format", ""))
@@ -134,9 +136,6 @@ class Output:
             count = natural(count, "shards", shards.MOST)
         tables = []
         for name, table in mapping(found.get("tables"), "tables").items():
-            absent = absent_array(mapping(table, "table").get("initializer"))
-            if absent:
-                raise FormatError(f"{name} is {absent}, or write a part again with --resume")
             tables.append(Table.from_description(name, table))
         return cls(path, tuple(tables), kind, count)
 

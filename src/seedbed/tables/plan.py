@@ -67,7 +67,7 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
             raise FormatError(f"{path}: table {number} must be a [[table]]; given {brief(entry)}")
-        where = f"{path}: table {entry.get('name', number)}"
+        where = f"{path}: table {_shown(entry.get('name', number))}"
         _check_keys(entry, KEYS, where)
         merged = {**{key: plan[key] for key in DEFAULTS if key in plan}, **entry}
         for key, kind in (("name", str), ("shape", list), ("initializer", str), ("file", str)):
@@ -88,7 +88,7 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
             tables.append(_table(merged, master))
     outputs = []
     for file, tables, shards in files.values():
-        names = ", ".join(one.name for one in tables[:3])
+        names = ", ".join(_shown(one.name) for one in tables[:3])
         with _locating(f"{path}: table {names}"):
             outputs.append(output_at(file, tables, shards))
     return outputs
@@ -105,6 +105,10 @@ def _parsed(path: Path) -> dict[str, Any]:
         if any(line.count(mark) > MAX_NESTED for line in data.splitlines() for mark in b"[{."):
             raise FormatError("too deep")
         return tomllib.loads(data.decode("utf-8"))
+
+
+def _shown(name: Any) -> str:
+    return name if isinstance(name, str) and len(name) <= 100 else brief(name)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,12 @@
-"""The progress bar of a long run; nothing where standard error is not a terminal."""
+"""The progress bar of a long run, on a terminal or in a notebook; elsewhere nothing."""
 
+import functools
+import sys
 from typing import Any
+
+from seedbed_kernels.forking import first_use
+
+from ..locks import renewed
 
 
 def bar(values: int, nbytes: int, done: int, show: bool) -> Any:
@@ -13,31 +19,59 @@ def bar(values: int, nbytes: int, done: int, show: bool) -> Any:
     done : int
         Bytes that are there already.
     show : bool
-        Whether to show it, on a terminal.
+        Whether to show it, where somebody may see it.
     """
-    if not show:
+    if not (show and (_on_terminal() or _in_notebook())):
         return _Silent()
-    from tqdm import tqdm
-
-    class Bar(tqdm):
-        @property
-        def format_dict(self) -> dict[str, Any]:
-            fields = dict(super().format_dict)
-            rate = fields["rate"] or (self.n - self.initial) / max(fields["elapsed"], 1e-9)
-            fields["values_rate"] = f"{rate * values / max(nbytes, 1) / 1e6:,.0f} M values/s"
-            fields["bytes_rate"] = f"{rate / 1e9:.2f} GB/s"
-            return fields
-
-    return Bar(
+    return _bar_class()(
+        values,
         total=nbytes,
         initial=done,
-        disable=None,
+        miniters=1,  # each update looks at the clock, so that no thread need do so
         unit="B",
         unit_scale=True,
         dynamic_ncols=True,
         bar_format="{percentage:3.0f}%|{bar}| {n_fmt}B of {total_fmt}B, {values_rate}, "
         "{bytes_rate}, {remaining} left",
     )
+
+
+def _on_terminal() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()  # None: closed before the start
+    except ValueError:  # closed since
+        return False
+
+
+def _in_notebook() -> bool:
+    return "ipykernel.zmqshell" in sys.modules  # there `tqdm.auto` shows widgets, or else text
+
+
+@functools.cache
+def _bar_class() -> type:
+    with first_use():
+        from tqdm.auto import tqdm
+        from tqdm.std import TqdmDefaultWriteLock  # pyright: ignore[reportAttributeAccessIssue]
+
+    renewed(TqdmDefaultWriteLock.th_lock)
+
+    class Bar(tqdm):
+        monitor_interval = 0  # else a thread that nobody ends watches each class of bars
+
+        def __init__(self, values: int, **options: Any) -> None:
+            self.values = values
+            super().__init__(**options)
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            fields = dict(super().format_dict)
+            rate = fields["rate"] or (self.n - self.initial) / max(fields["elapsed"], 1e-9)
+            values = rate * self.values / max(self.total, 1)
+            fields["values_rate"] = f"{values / 1e6:,.0f} M values/s"
+            fields["bytes_rate"] = f"{rate / 1e9:.2f} GB/s"
+            return fields
+
+    return Bar
 
 
 class _Silent:

@@ -35,7 +35,7 @@ def describe(path: str | os.PathLike[str]) -> list[str]:
     """
     with naming("tables.describe"):
         path = local_path(path)
-        if path.parent.is_dir() and not path.exists():
+        if os.path.isdir(path.parent) and not os.path.exists(path):
             with refusing(path), Folder(path.parent) as folder:
                 found = [state.State.load(folder, name) for name in state.names(folder, path)]
             if found:

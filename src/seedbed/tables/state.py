@@ -180,7 +180,7 @@ class Existing:
             From where a job would start, if no other one comes before it.
         """
         path, folder = self.output.path, self.output.target.parent
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise OutputError(f"{path}: there is no folder {folder}")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise OutputError(f"{path}: folder {folder} is not writable")
@@ -195,7 +195,7 @@ class Existing:
         path, target = self.output.path, self.output.target
         found = folder.stat(target.name)
         if self.output.shards:
-            if path.is_symlink():
+            if os.path.islink(path):
                 raise OutputError(f"{path}: is a symbolic link; shards go into a new folder")
             if found is not None and not stat.S_ISDIR(found.st_mode):
                 raise OutputError(f"{path}: exists, and is not a folder")
@@ -206,7 +206,7 @@ class Existing:
             raise OutputError(f"{path}: is a folder; --shards N writes into one")
         if found is not None and not stat.S_ISREG(found.st_mode):
             raise OutputError(f"{path}: exists, and is not a regular file")
-        if (found is not None or path.is_symlink()) and not self._force:
+        if (found is not None or os.path.islink(path)) and not self._force:
             raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
 
     def _check_shards(self, folder: Folder) -> None:

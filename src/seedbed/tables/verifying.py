@@ -116,7 +116,10 @@ def verify(
         if name is not None and not found:
             raise ArgumentError(f"{path} holds no tensor of the name {brief(name)}")
         pairs = [(tensor, _table(tensor, init, shape, rows)) for tensor in found]
-        return _compare(path, pairs, sample, progress)
+        first = ""
+        if init is None:
+            first = next(filter(None, (tensor.contradiction(table) for tensor, table in pairs)), "")
+        return _compare(path, pairs, first, sample, progress)
 
 
 def _check(init: Any, shape: Any, rows: Any, sample: Any) -> None:
@@ -150,12 +153,15 @@ def _table(
 
 
 def _compare(
-    path: Path, pairs: Sequence[tuple[Tensor, Table]], sample: int | None, progress: bool
+    path: Path,
+    pairs: Sequence[tuple[Tensor, Table]],
+    first: str,
+    sample: int | None,
+    progress: bool,
 ) -> Report:
     extents = [tensor.extent(table).cut(table.kept_size, table.size) for tensor, table in pairs]
     kept = sum(table.kept_size for _, table in pairs)
-    first = next(filter(None, (tensor.contradiction(table) for tensor, table in pairs)), "")
-    if path.is_dir():
+    if os.path.isdir(path):
         first = first or _gap([table for _, table in pairs])
     if sample is None:
         looked_at = comparing.everything(extents)

@@ -14,8 +14,8 @@ except ImportError as error:
 
 from . import torchrec
 from .building import seeded
+from .fans import calculate_gain
 from .init import (
-    calculate_gain,
     constant_,
     dirac_,
     eye_,
@@ -32,6 +32,7 @@ from .init import (
     zeros_,
 )
 from .modules import init_module_
+from .plans import plan
 from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
@@ -47,6 +48,7 @@ __all__ = [
     "normal_",
     "ones_",
     "orthogonal_",
+    "plan",
     "save_initialized",
     "seeded",
     "sparse_",

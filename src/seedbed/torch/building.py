@@ -1,4 +1,4 @@
-"""A plain model while it is built: its constructors' draws, named once the parameters have names."""
+"""A plain model while it is built: its draws, named once the parameters have names."""
 
 import contextlib
 import gc
@@ -15,7 +15,7 @@ from ..initializers import Initializer
 from ..values.seeds import check_seed
 from .layouts import has_values
 from .names import Member, members
-from .recording import POINTWISE, Recording, is_pointwise, numbers_only, without_tensors
+from .recording import POINTWISE, Recording, is_pointwise, kept, numbers_only
 from .standins import Root
 from .steps import EXACT, Copy, Draw, Fill, Operation, Step, Write
 from .tensors import write
@@ -183,9 +183,9 @@ class Building(Recording):
             elif base == "copy_":
                 self._add(first, Copy(_geometry(first), rest[0].detach().clone()))
             elif base in ("fill_", "zero_") and numbers_only(rest, kwargs):
-                self._add(first, Fill(_geometry(first), func, *without_tensors(rest, kwargs)))
+                self._add(first, Fill(_geometry(first), func, *kept(rest, kwargs)))
             elif is_pointwise(func, base) and numbers_only(rest, kwargs):
-                self._add(first, Operation(_geometry(first), func, *without_tensors(rest, kwargs)))
+                self._add(first, Operation(_geometry(first), func, *kept(rest, kwargs)))
             else:
                 self._forget(first)
         elif steps is not None and _covers_storage(first) and isinstance(out, torch.Tensor):
@@ -198,7 +198,7 @@ class Building(Recording):
             self._add(out, Copy(_geometry(out), self._frozen(first, steps)))
             if not same and out.dtype == first.dtype:
                 in_place = getattr(getattr(torch.ops.aten, f"{base}_"), func._overloadname)
-                self._add(out, Operation(_geometry(out), in_place, *without_tensors(rest, kwargs)))
+                self._add(out, Operation(_geometry(out), in_place, *kept(rest, kwargs)))
             elif not same:
                 self._forget(out)
 

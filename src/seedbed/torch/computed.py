@@ -1,7 +1,7 @@
-"""Initializers that compute what a window holds: matrices of torch.nn.init, complex tables, and the
-distributions that PyTorch draws in place.
+"""Initializers that compute what a window holds.
 
-They use IEEE arithmetic and draws of the stream only, so they too are equal on every machine.
+Matrices of torch.nn.init, complex tables, and the distributions that PyTorch draws in place. They
+use IEEE arithmetic and draws of the stream only, so they too are equal on every machine.
 """
 
 import decimal
@@ -130,7 +130,7 @@ class Sparse(Computed):
 
 
 class Complex(Computed):
-    """A complex table: element e's real and imaginary part are elements 2e and 2e + 1 of a real one.
+    """A complex table: element e is made of elements 2e and 2e + 1 of a real one.
 
     Parameters
     ----------

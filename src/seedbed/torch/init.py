@@ -1,10 +1,10 @@
 """The functions of torch.nn.init, with a seed beside the generator.
 
-Each fills a tensor as `fill_` does, pieces that processes hold included, and returns it. ``seed`` is
-an integer in [0, 2**64) or a `SeedGenerator`; None draws one from ``generator``, or else from
-PyTorch's default generator, so that ``torch.manual_seed`` decides it, and is an error for a sharded
-tensor. A tensor without values, on ``meta`` or a fake, is left as it is. Fans are PyTorch's: a
-weight is (outputs, inputs, *receptive field).
+Each fills a tensor as `fill_` does, pieces that a process holds included, and returns it. ``seed``
+is an integer in [0, 2**64) or a `SeedGenerator`; None draws one from ``generator``, or else from
+PyTorch's default generator, so that ``torch.manual_seed`` decides it, and is an error for a
+sharded tensor. A tensor without values, on ``meta`` or a fake, is left as it is. Fans are
+PyTorch's: a weight is (outputs, inputs, *receptive field).
 """
 
 import math
@@ -20,51 +20,14 @@ from ..values.seeds import SeedGenerator, check_seed
 from ..values.untraced import untraced
 from . import draws, recording
 from .computed import Dirac, Matrix, Sparse
+from .fans import fans, kaiming_std
 from .layouts import is_sharded
 from .named import check_groups, check_matrix, check_rank, check_sparsity
 from .standins import StandIn, truncated_normal
 from .tensors import Filled, write
 
-GAINS = {
-    **dict.fromkeys(("linear", "sigmoid"), 1.0),
-    **{f"conv{rank}d": 1.0 for rank in (1, 2, 3)},
-    **{f"conv_transpose{rank}d": 1.0 for rank in (1, 2, 3)},
-    "tanh": 5 / 3,
-    "relu": math.sqrt(2),
-    "leaky_relu": None,  # depends on the slope
-    "selu": 3 / 4,
-}
 Seed = int | SeedGenerator | None
 Generator = torch.Generator | None
-
-
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the gain that PyTorch recommends for a nonlinearity.
-
-    Parameters
-    ----------
-    nonlinearity : str
-        As in ``torch.nn.init.calculate_gain``.
-    param : float, optional
-        The negative slope of ``"leaky_relu"``; 0.01 by default.
-
-    Examples
-    --------
-    >>> calculate_gain("leaky_relu", 1.0)
-    1.0
-    """
-    if nonlinearity not in GAINS:
-        raise ArgumentError(
-            f"calculate_gain: nonlinearity must be one of {', '.join(GAINS)}; "
-            f"given {nonlinearity!r}"
-        )
-    gain = GAINS[nonlinearity]
-    if gain is not None:
-        return gain
-    slope = 0.01 if param is None else param
-    if isinstance(slope, bool) or not isinstance(slope, (int, float)):
-        raise ArgumentError(f"calculate_gain: param must be a number; given {param!r}")
-    return math.sqrt(2 / (1 + slope**2))
 
 
 @untraced
@@ -218,7 +181,7 @@ def xavier_uniform_(
     >>> bool(xavier_uniform_(torch.empty(2, 4), seed=7).abs().max() <= 1)
     True
     """
-    fan_in, fan_out = _fans(tensor, "xavier_uniform_")
+    fan_in, fan_out = fans(tensor, "xavier_uniform_")
     a = math.sqrt(3.0) * (gain * math.sqrt(2.0 / (fan_in + fan_out)))  # rounded as PyTorch's
     return uniform_(tensor, -a, a, seed, generator)
 
@@ -236,7 +199,7 @@ def xavier_normal_(
     >>> round(float(xavier_normal_(torch.empty(500, 300), seed=7).std()), 2)
     0.05
     """
-    fan_in, fan_out = _fans(tensor, "xavier_normal_")
+    fan_in, fan_out = fans(tensor, "xavier_normal_")
     return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)), seed, generator)
 
 
@@ -273,7 +236,7 @@ def kaiming_uniform_(
     >>> bool(kaiming_uniform_(torch.empty(2, 6), nonlinearity="relu", seed=7).abs().max() <= 1)
     True
     """
-    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_uniform_")
+    bound = math.sqrt(3) * kaiming_std(tensor, a, mode, nonlinearity, "kaiming_uniform_")
     return uniform_(tensor, -bound, bound, seed, generator)
 
 
@@ -293,7 +256,7 @@ def kaiming_normal_(
     >>> round(float(kaiming_normal_(torch.empty(500, 200), seed=7).std()), 1)
     0.1
     """
-    std = _kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_")
+    std = kaiming_std(tensor, a, mode, nonlinearity, "kaiming_normal_")
     return normal_(tensor, 0.0, std, seed, generator)
 
 
@@ -392,21 +355,3 @@ def _seed(tensor: torch.Tensor, seed: Any, generator: Any) -> Seed:
     device = "cpu" if generator is None else generator.device
     one = torch.empty((), dtype=torch.int64, device=device)
     return int(one.random_(generator=generator))
-
-
-def _fans(tensor: torch.Tensor, owner: str) -> tuple[int, int]:
-    if tensor.ndim < 2:
-        raise ArgumentError(f"tensor must have rank 2 or more for fans; given {tensor.ndim}").named(
-            owner
-        )
-    if tensor.numel() == 0:
-        return 1, 1  # there is nothing to fill
-    outputs, inputs, *receptive = tensor.shape
-    return inputs * math.prod(receptive), outputs * math.prod(receptive)
-
-
-def _kaiming_std(tensor: torch.Tensor, a: float, mode: str, nonlinearity: str, owner: str) -> float:
-    fan_in, fan_out = _fans(tensor, owner)
-    if mode not in ("fan_in", "fan_out"):
-        raise ArgumentError(f"mode must be 'fan_in' or 'fan_out'; given {mode!r}").named(owner)
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan_in if mode == "fan_in" else fan_out)

@@ -1,7 +1,7 @@
 """How a tensor lies: which windows of the full tensor this process holds, and where.
 
 A plain tensor is one piece. Of a DTensor and a ShardedTensor a process holds shards, of flat
-parameters (DeepSpeed ZeRO-3, FullyShardedDataParallel) a run of elements, which is cut into windows.
+parameters (DeepSpeed ZeRO-3, FullyShardedDataParallel) a run of elements, cut into windows.
 """
 
 import math
@@ -42,6 +42,8 @@ class Layout(NamedTuple):
 
 def has_values(tensor: torch.Tensor) -> bool:
     """Return whether a tensor has values: not one on ``meta``, nor a fake."""
+    if _is_sharded_tensor(tensor):  # its shards have
+        return True
     fake = sys.modules.get("torch._subclasses.fake_tensor")
     return not (tensor.is_meta or (fake is not None and isinstance(tensor, fake.FakeTensor)))
 
@@ -55,14 +57,15 @@ def layout(tensor: torch.Tensor) -> Layout:
         If its values cannot be told from outside: a pending sum, a batched tensor of vmap, a
         placeholder.
     """
-    functorch = torch._C._functorch
-    if functorch.is_functorch_wrapped_tensor(tensor):  # pyright: ignore[reportAttributeAccessIssue]
+    functorch: Any = vars(torch._C)["_functorch"]
+    if functorch.is_functorch_wrapped_tensor(tensor):
         raise ArgumentError(
-            "tensor must not be one of torch.func (vmap, grad): call it outside, with the full shape"
+            "tensor must not be one of torch.func (vmap, grad): call this outside, with all of it"
         )
     if torch.nn.parameter.is_lazy(tensor):
         raise ArgumentError(
-            f"tensor must have a shape; given an {type(tensor).__name__}: call the module once before"
+            f"tensor must have a shape; given an {type(tensor).__name__}: call the module once "
+            "before"
         )
     if hasattr(tensor, "ds_shape"):
         return _zero3(tensor)
@@ -74,7 +77,7 @@ def layout(tensor: torch.Tensor) -> Layout:
     shape = tuple(tensor.shape)
     if is_dtensor(tensor):
         return _dtensor(tensor, shape) if has_values(tensor) else Layout(shape, (), True)
-    if _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor"):
+    if _is_sharded_tensor(tensor):
         shards: Any = tensor
         return Layout(shape, tuple(_shard(shard) for shard in shards.local_shards()), True)
     if not has_values(tensor):
@@ -89,13 +92,24 @@ def is_dtensor(tensor: torch.Tensor) -> bool:
 
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Return whether processes hold pieces of a tensor."""
-    sharded = _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor")
-    return sharded or is_dtensor(tensor) or hasattr(tensor, "ds_shape")
+    return _is_sharded_tensor(tensor) or is_dtensor(tensor) or hasattr(tensor, "ds_shape")
 
 
 def is_placeholder(tensor: torch.Tensor) -> bool:
     """Return whether a parameter stands where a wrapper keeps the values elsewhere."""
+    if torch.nn.parameter.is_lazy(tensor):
+        return False
     return tuple(tensor.shape) == (0,) and not is_sharded(tensor)
+
+
+def note_change(tensor: torch.Tensor) -> None:
+    """Tell autograd that a tensor has other values now."""
+    if not _is_sharded_tensor(tensor):
+        torch.autograd.graph.increment_version(tensor)
+
+
+def _is_sharded_tensor(tensor: torch.Tensor) -> bool:
+    return _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor")
 
 
 def _is(tensor: torch.Tensor, module: str, name: str) -> bool:
@@ -177,7 +191,7 @@ def _zero3(tensor: Any) -> Layout:
 
 
 def flat_pieces(part: torch.Tensor, begin: int, shape: tuple[int, ...]) -> Iterator[Piece]:
-    """Yield the windows that elements from number `begin` on are, without padding after the last."""
+    """Yield the windows that elements from number `begin` on are; what follows is padding."""
     end = min(begin + part.numel(), math.prod(shape))
     done = 0
     for window in windows(shape, begin, end):

@@ -15,13 +15,14 @@ import torch
 
 from .. import initializers
 from ..errors import ArgumentError
+from ..locks import renewed_lock
 from .computed import Dirac, Matrix, Sparse
 from .standins import truncated_normal
 
 NAMES = ("trunc_normal_", "orthogonal_", "sparse_", "eye_", "dirac_")
 _originals: dict[str, Any] = {}
 _recordings = threading.local()
-_lock = threading.Lock()
+_lock = renewed_lock()
 _entered = 0
 
 

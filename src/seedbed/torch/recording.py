@@ -149,9 +149,9 @@ class Recording(TorchDispatchMode):
         if base == "copy_":
             self._copy(first, rest[0])
         elif base in ("fill_", "zero_") and numbers_only(rest, kwargs):
-            first.root.add(Fill(first.meta, func, *without_tensors(rest, kwargs)))
+            first.root.add(Fill(first.meta, func, *kept(rest, kwargs)))
         elif is_pointwise(func, base) and numbers_only(rest, kwargs) and first.root.value is None:
-            first.root.add(Operation(first.meta, func, *without_tensors(rest, kwargs)))
+            first.root.add(Operation(first.meta, func, *kept(rest, kwargs)))
         else:
             self._really(func, args, kwargs)
         return first
@@ -191,7 +191,7 @@ class Recording(TorchDispatchMode):
             return None
         in_place = getattr(getattr(torch.ops.aten, f"{base}_"), func._overloadname)
         other.root.add(Copy(other.meta, first.root.frozen()))
-        other.root.add(Operation(other.meta, in_place, *without_tensors(args[1:], kwargs)))
+        other.root.add(Operation(other.meta, in_place, *kept(args[1:], kwargs)))
         return other
 
     def _really(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -294,9 +294,9 @@ def numbers_only(args: Any, kwargs: Any) -> bool:
     )
 
 
-def without_tensors(args: Any, kwargs: Any) -> Any:
-    """Return arguments with numbers in the place of tensors of one number."""
-    return tree_map(lambda x: x.item() if isinstance(x, torch.Tensor) else x, (args, kwargs))
+def kept(args: Any, kwargs: Any) -> Any:
+    """Return arguments that stay as they are, whatever becomes of tensors among them."""
+    return tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, (args, kwargs))
 
 
 def _hollow(leaf: Any) -> Any:

@@ -21,7 +21,7 @@ from .computed import fixed
 from .steps import Draw, Operation, Step, Write, Writes, box_of, checked
 
 
-class Unreadable(ArgumentError):
+class UnreadableError(ArgumentError):
     """An operation reads values that nobody has: those a parameter had before."""
 
 
@@ -112,7 +112,7 @@ class Root:
             return self.value
         if not self.complete:
             if self.initial is None:
-                raise Unreadable(
+                raise UnreadableError(
                     f"{self.name or 'a tensor'} of shape {self.shape} is read before it is set"
                 )
             value = self.initial()
@@ -153,6 +153,7 @@ class StandIn(torch.Tensor):
 
     @staticmethod
     def __new__(cls, root: Root, meta: torch.Tensor | None = None) -> "StandIn":
+        """Make a view; all of the tensor unless `meta` is a view of the root's."""
         meta = root.meta if meta is None else meta
         one = torch.Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue]
             cls,
@@ -168,11 +169,11 @@ class StandIn(torch.Tensor):
     def __init__(self, root: Root, meta: torch.Tensor | None = None) -> None:
         pass
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Hand an operation to the recording that the stand-in belongs to."""
+        """Hand an operation to the recording of this thread."""
         from .recording import active
 
         return active().operation(func, args, kwargs or {})
@@ -184,6 +185,7 @@ class StandIn(torch.Tensor):
 
     @data.setter
     def data(self, value: torch.Tensor) -> None:
+        """Copy."""
         if value.shape != self.shape:
             raise ArgumentError(
                 f"{self.root.name}: its data must keep shape {tuple(self.shape)}; "
@@ -233,8 +235,8 @@ def truncated(steps: list[Step]) -> list[Step] | None:
     """Return steps of which the last five, if they are a truncated normal, have become one draw.
 
     Older releases of PyTorch, and who has copied from them, draw it as uniform values between
-    erf(lower / sqrt 2) and erf(upper / sqrt 2), of which they take the inverse error function, which
-    differs between machines.
+    erf(lower / sqrt 2) and erf(upper / sqrt 2), of which they take the inverse error function,
+    which differs between machines.
     """
     if len(steps) < 5 or not isinstance(steps[-1], Operation) or "clamp" not in steps[-1].name:
         return None

@@ -1,4 +1,4 @@
-"""What is done to a tensor, one step after another, as it is replayed on all of it or on a window."""
+"""What is done to a tensor, step by step, to be replayed on all of it or on a window."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ class Box(NamedTuple):
         return tuple(part.stop - part.start for part in self.window)
 
     def common(self, window: Window) -> tuple[Window, Window] | None:
-        """Return what another window shares, counted from that window's start and from the box's."""
+        """Return what another window shares, counted from its own start and from the box's."""
         there, here = [], []
         for part, own in zip(window, self.window, strict=True):
             start, stop = max(part.start, own.start), min(part.stop, own.stop)

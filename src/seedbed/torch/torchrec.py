@@ -37,7 +37,7 @@ def init_(
         As for `init_module_`; a pattern may match a table's own name, too. Without rules each table
         is drawn by its ``init_fn``, which is uniform unless its configuration says otherwise.
     seed : int
-        Master seed; a table's seed is ``derive(seed, name)`` of its plain name in the model, such as
+        Master seed; a table's seed is ``derive(seed, name)`` of its plain name in the model, as
         ``"sparse.embedding_bags.user.weight"``.
     prefix : str
         Goes before all names.

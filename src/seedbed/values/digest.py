@@ -8,6 +8,7 @@ from seedbed_kernels import digest
 DECIDING = (
     "seedbed_kernels",
     "seedbed.errors",
+    "seedbed.locks",
     "seedbed.seeds",
     "seedbed.values",
     "seedbed.gpu",

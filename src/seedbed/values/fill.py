@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .host import HostArray
+from .dtypes import quiet
+from .host import GRAIN, HostArray
 from .recipes import (
     Computed,
     Constant,
@@ -24,7 +25,7 @@ from .recipes import (
 )
 from .request import Request
 from .seeds import Stream
-from .window import Window, everything
+from .window import Window, everything, windows
 
 
 def sample(
@@ -92,12 +93,21 @@ def _constant(recipe: Constant, request: Request, target: Any, _: Any) -> None:
     target.copy(np.broadcast_to(values, request.size))
 
 
+@quiet
 def _computed(recipe: Computed, request: Request, target: Any, _: Any) -> None:
     window = request.window or everything(request.shape)
-    if request.rows is None:
+    if request.rows is None and not recipe.cut:
         target.copy(recipe.compute(window, request.dtype))
         return
     values = target.host()
+    if request.rows is None:
+        for begin in range(0, values.size, GRAIN):
+            for part in windows(request.size, begin, min(begin + GRAIN, values.size)):
+                axes = zip(part, window, strict=True)
+                inside = tuple([slice(p.start + w.start, p.stop + w.start) for p, w in axes])
+                values[part] = recipe.compute(inside, request.dtype)
+        target.copy(values)
+        return
     ids = _index(request).reshape(-1)
     order = np.argsort(ids, kind="stable")
     cuts = np.flatnonzero(np.diff(ids[order]) > 1) + 1

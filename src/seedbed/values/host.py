@@ -88,15 +88,15 @@ class HostArray:
         """Set the elements to those that are selected of a random table."""
         out, key = bits(self.array), _packed_key(stream)
         if isinstance(selection, Runs):
-            filler = _filler(recipe, self.array.dtype)
+            filler = _filler("Filler", recipe, self.array.dtype)
             place = filler.window(*selection) if selection.base or selection.lengths else None
             place = filler.WHOLE if place is None else place
         elif isinstance(selection, Rows):
             ids, row, *window = selection
-            filler = _filler(recipe, self.array.dtype)
+            filler = _filler("RowFiller", recipe, self.array.dtype)
             place = filler.rows(ids, row, self._distance(), *window)
         else:
-            filler = _keyed_filler(recipe, self.array.dtype)
+            filler = _filler("KeyedFiller", recipe, self.array.dtype)
             place = filler.rows(*selection, self._distance())
 
         def chunk(begin: int, end: int) -> None:
@@ -161,21 +161,12 @@ def bits(array: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
-def _filler(recipe: Random, dtype: np.dtype) -> Any:
+def _filler(kind: str, recipe: Random, dtype: np.dtype) -> Any:
     sampler = kernel_sampler(recipe, dtype)
     with forking.first_use():
         from seedbed_kernels import fills_cpu
 
-    return fills_cpu.Filler(sampler, bits(np.empty(0, dtype)).dtype)
-
-
-@functools.lru_cache(256, typed=True)
-def _keyed_filler(recipe: Random, dtype: np.dtype) -> Any:
-    sampler = kernel_sampler(recipe, dtype)
-    with forking.first_use():
-        from seedbed_kernels import fills_cpu
-
-    return fills_cpu.KeyedFiller(sampler, bits(np.empty(0, dtype)).dtype)
+    return getattr(fills_cpu, kind)(sampler, bits(np.empty(0, dtype)).dtype)
 
 
 @functools.lru_cache(64)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 LONGEST = 1000  # offers that wait: no thread is free for long, and more of them would not help
+LAYERS = 5  # interrupts that may come within the microseconds in which one is dealt with
 PATIENCE = 5.0  # seconds that the end of the interpreter waits for threads at work
 
 
@@ -164,7 +165,7 @@ class Job:
 
 def complete(job: Job) -> None:
     """Do a job, and raise what stopped it once no helper is at work."""
-    _persist(job, layers=2)
+    _persist(job, LAYERS)
     failure, job.failure = job.failure, None  # no cycle with its traceback
     if failure is not None:
         try:
@@ -176,8 +177,8 @@ def complete(job: Job) -> None:
 def _persist(job: Job, layers: int) -> None:
     """Go on until a job is over, whatever interrupts it.
 
-    An interrupt may come between any two instructions, while another one is dealt with as well.
-    Each layer guards those inside it.
+    An interrupt may come between any two instructions, and the next while one is dealt with. Each
+    layer guards those inside it.
     """
     while not job.over:
         try:

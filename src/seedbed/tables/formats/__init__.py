@@ -62,7 +62,7 @@ def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
         If it is neither.
     """
     path = local_path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return shards.tensors(path)
     if not os.path.lexists(path):
         if os.path.lexists(path.with_name(path.name + ".part")):

@@ -89,9 +89,10 @@ def _read(fd: int, count: int, offset: int, size: int) -> bytes:
 def _fields(text: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Return shape, order and dtype that a header says, which is a Python dictionary."""
     # Of one pair of braces and one of parentheses: nothing can be deep, and nothing long.
-    if not re.fullmatch(r"\{[^][(){}]*\([\d ,L]*\)[^][(){}]*\}\s*", text):
+    if not re.fullmatch(r" *\{[^][(){}]*\([0-9 ,L]*\)[^][(){}]*\}[ \n]*", text):
         raise FormatError(f"header {brief(text)}")
-    node = ast.parse(re.sub(r"(\d)L", r"\1", text).strip(), mode="eval").body  # of Python 2: 3L
+    text = re.sub(r"([0-9])L", r"\1", text)  # of Python 2
+    node = ast.parse(text.strip(" \n"), mode="eval").body
     if not isinstance(node, ast.Dict):
         raise FormatError(f"header {brief(text)}")
     keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from seedbed_kernels import STREAM_VERSION
+
+from ... import __version__
 from ...errors import ArgumentError, FormatError, brief
 from ...storage.direct import PAGE, read_all
 from ...storage.foreign import mapping, naturals, opened, parse_json, text, understanding
 from ...values.dtypes import as_dtype
 from ..layout import File, Tensor
-from ..origin import STREAM_VERSION, version
 from ..table import Table
 
 NAME: str = ".safetensors"
@@ -75,7 +77,7 @@ def header(tables: Sequence[Table], *, shard: bool = False) -> bytes:
     """
     metadata = {
         "format": "pt",
-        "seedbed_version": version(),
+        "seedbed_version": __version__,
         "stream_version": str(STREAM_VERSION),
     }
     if shard:
@@ -115,7 +117,8 @@ def tensors(path: Path) -> list[Tensor]:
         if not data.startswith(b"{"):
             raise FormatError("its header does not begin with {")
         found = mapping(parse_json(bytes(data), plain=True), "header")
-        metadata = mapping(found.pop("__metadata__", None) or {}, "__metadata__")
+        metadata = found.pop("__metadata__", None)
+        metadata = {} if metadata is None else mapping(metadata, "__metadata__")
         for name, value in metadata.items():
             text(value, f"metadata {text(name, 'name')!r}")
         return list(_tensors(path, found, metadata, 8 + length, size))

@@ -5,22 +5,21 @@ Prints a line of hashes for each process, and fails if one of them does.
 
 import hashlib
 import os
-import sys
-import tempfile
+import warnings
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor, zeros
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
 import seedbed.torch as seeded
-import seedbed_kernels.fills_cpu  # noqa: F401  here once, not in each process
 from seedbed import initializers
+from tests.torch import groups
+from tests.torch.models import MODELS, Block, build
 
 ROWS, COLUMNS = 37, 22  # no number of processes divides both
 CONVOLUTION = (10, 6, 3, 3)
@@ -77,7 +76,7 @@ def placements(world: int):
     line = init_device_mesh("cpu", (world,))
     for placement in (Shard(0), Shard(1), Replicate()):
         yield line, [placement]
-    if world > 1:
+    if world % 2 == 0:
         grid = init_device_mesh("cpu", (2, world // 2))
         yield grid, [Shard(0), Shard(1)]
         yield grid, [Shard(1), Shard(1)]
@@ -129,35 +128,121 @@ def same_models(world: int) -> str:
     return expected
 
 
+LAYERS = ("TransformerEncoderLayer", "Block", "LSTM", "LlamaDecoderLayer", "BertLayer", "T5Block")
+OUTPUTS = ("lm_head", "decoder")  # tied to embeddings, which are not parallelized
+
+
+def values(model) -> str:
+    """Return a hash of all parameters and buffers by their plain names."""
+    both = [*model.named_parameters(), *model.named_buffers()]
+    plain = {name.removeprefix("module."): tensor for name, tensor in both}
+    return sha256(plain[name] for name in sorted(plain))
+
+
+def sharded(model, mesh=None, **options):
+    for module in model.modules():
+        if type(module).__name__ in LAYERS:
+            fully_shard(module, mesh=mesh, **options)
+    return fully_shard(model, mesh=mesh, **options)
+
+
+def on_meta(name):
+    with torch.device("meta"):
+        model = sharded(build(name))
+    model.to_empty(device="cpu")
+    for tensor in (*model.parameters(), *model.buffers()):
+        local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+        local.detach().fill_(77)
+    return model
+
+
+def both_ways(name):
+    """Return a model that is cut by tensor parallelism and by data parallelism."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    model = build(name)
+    for module in list(model.modules()):
+        for key, child in module.named_children():
+            if type(child) is torch.nn.Linear and key not in OUTPUTS:
+                parallelize_module(module, mesh["tensor"], {key: ColwiseParallel()})
+    return sharded(model, mesh["data"])
+
+
+def ways(world: int):
+    """Yield how a model is wrapped: by a name, and a function of the model's."""
+    yield "fully_shard", lambda name: sharded(build(name))
+    yield "meta", on_meta
+    offload = CPUOffloadPolicy(pin_memory=False)
+    yield "offload", lambda name: sharded(build(name), offload_policy=offload)
+    yield "data parallel", lambda name: torch.nn.parallel.DistributedDataParallel(build(name))
+    if world == 4:
+        yield "both", both_ways
+
+
+def same_schemes(world: int) -> list[str]:
+    found = []
+    for name in MODELS:
+        expected = values(seeded.init_module_(build(name), seed=7))
+        for how, make in ways(world):
+            model = make(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # nothing to be said about any of them
+                warnings.filterwarnings("ignore", message=".*zero-element")
+                seeded.init_module_(model, seed=7)
+            assert values(model) == expected, (name, how)
+        found.append(f"hashes {name} {expected}")
+    return found
+
+
+def same_as_flat_parameters() -> None:
+    """The older FullyShardedDataParallel: each process has runs of elements."""
+    for name in ("transformer", "vit"):
+        plain = dict(seeded.init_module_(build(name), seed=7).named_parameters())
+        policy = ModuleWrapPolicy({torch.nn.TransformerEncoderLayer, Block})
+        model = FullyShardedDataParallel(
+            build(name),
+            use_orig_params=True,
+            device_id=torch.device("cpu"),
+            auto_wrap_policy=policy,
+        )
+        seeded.init_module_(model, seed=7)
+        with FullyShardedDataParallel.summon_full_params(model):
+            for key, parameter in model.named_parameters():
+                same = parameter == plain[key.replace("_fsdp_wrapped_module.", "")]
+                assert same.all(), key
+    model = FullyShardedDataParallel(build("vit"), device_id=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"init_module_: module must be .* use_orig_params=True"):
+        seeded.init_module_(model, seed=7)
+
+
+def stages() -> None:
+    """Pipeline stages have the values of the model that they are parts of."""
+    whole = seeded.init_module_(build("transformer"), seed=7)
+    for number, child in enumerate(build("transformer")):
+        stage = seeded.init_module_(child, seed=7, prefix=f"{number}.")
+        for one, other in zip(stage.parameters(), whole[number].parameters(), strict=True):
+            assert (one == other).all()
+
+
 def refused(world: int) -> None:
     mesh = init_device_mesh("cpu", (world,))
     tensor = distribute_tensor(torch.zeros(4, 4), mesh, [Shard(0)])
-    with pytest.raises(ValueError, match="a DTensor needs a seed"):
+    with pytest.raises(ValueError, match=r"a DTensor.* needs a seed"):
         seeded.normal_(tensor)
-    with pytest.raises(ValueError, match="a DTensor needs an initializer with a seed"):
+    with pytest.raises(ValueError, match="a sharded tensor needs an initializer with a seed"):
         seeded.fill_(tensor, initializers.RandomNormal())
 
 
-def process(rank: int, world: int, rendezvous: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+def process(rank: int, world: int) -> None:
     refused(world)
-    line = f"hashes {same_tensors(world)} {same_models(world)}\n"
-    os.write(1, line.encode())  # in one piece, among those of the others
-    dist.destroy_process_group()
+    lines = [f"hashes all {same_tensors(world)} {same_models(world)}", *same_schemes(world)]
+    if world == 2:
+        same_as_flat_parameters()
+    os.write(1, "".join(f"{line}\n" for line in lines).encode())  # in one piece
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    context = torch.multiprocessing.get_context("fork")  # to import torch once
-    for world in (1, 2, 4):
-        with tempfile.TemporaryDirectory() as folder:
-            group = [
-                context.Process(target=process, args=(rank, world, f"{folder}/rendezvous"))
-                for rank in range(world)
-            ]
-            for member in group:
-                member.start()
-            for member in group:
-                member.join()
-        if any(member.exitcode for member in group):
-            sys.exit(f"failed with {world} processes")
+    for each in MODELS:  # to import and compile once, not in each process
+        seeded.init_module_(build(each), seed=7)
+    stages()
+    groups.run(process, (1, 2, 3, 4))

@@ -1,0 +1,1 @@
+"""Faults put into the library one by one, and the quick test that sees each."""
