@@ -1,26 +1,18 @@
 """A fork waits until no other thread imports, loads or compiles what makes values.
 
 The child would inherit the locks of that thread, Python's own of imports among them, but not the
-thread, and wait for them for ever.
+thread, and wait for them for ever. This module itself imports nothing that is not there already.
 """
 
-import concurrent.futures.thread  # noqa: F401  locks are held for it as well: from the start on
-import contextlib
-import logging  # noqa: F401  likewise
+import _thread
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from typing import Any
 
-from . import arithmetic
-
-loading = threading.RLock()
-_held: list[Any] = []
+loading = _thread.RLock()
+_held: list = []
 
 
-@contextlib.contextmanager
-def first_use() -> Iterator[None]:
+class first_use:  # noqa: N801  reads as a function
     """Import, load or compile in a ``with`` block: no fork comes in between.
 
     Constants are computed in usual arithmetic meanwhile: compiled code is kept with them.
@@ -30,8 +22,23 @@ def first_use() -> Iterator[None]:
     >>> with first_use():
     ...     import fractions
     """
-    with loading, arithmetic.usual():
-        yield
+
+    def __enter__(self) -> None:
+        loading.acquire()
+        try:
+            from . import arithmetic
+
+            self._usual = arithmetic.usual()
+            self._usual.__enter__()
+        except BaseException:
+            loading.release()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._usual.__exit__(*error)
+        finally:
+            loading.release()
 
 
 def _hold() -> None:

@@ -5,6 +5,8 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 ``seedbed.torch``.
 """
 
+from seedbed_kernels import forking
+
 TYPE_CHECKING = False  # typing's is not imported: the command is to answer Ctrl-C early
 if TYPE_CHECKING:
     from . import initializers, tables
@@ -16,11 +18,9 @@ __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 
 def __getattr__(name: str) -> object:
     """Import what is first asked for; forks wait until it is there."""
-    import importlib
-
-    from seedbed_kernels import forking
-
     with forking.first_use():
+        import importlib
+
         if name in ("initializers", "tables"):
             return importlib.import_module(f".{name}", __name__)
         if name == "SeedGenerator":

@@ -2,7 +2,6 @@
 
 import hashlib
 
-import numba
 import numpy as np
 import pytest
 
@@ -83,12 +82,14 @@ def test_without_the_newest_vectors(tmp_path):
 
 
 def test_settings_are_as_before_after_a_compilation(monkeypatch):
-    monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    with pytest.raises(KeyError), compiling.by_default():
-        assert (numba.config.BOUNDSCHECK, numba.config.DISABLE_JIT) == (0, 0)
-        raise KeyError
-    assert (numba.config.BOUNDSCHECK, numba.config.DISABLE_JIT) == (1, 1)
-    before = vars(numba.config).copy()
+    config = compiling.settings
+    monkeypatch.setattr(config, "BOUNDSCHECK", 1)
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    with compiling.by_default():
+        assert (config.BOUNDSCHECK, config.DISABLE_JIT) == (0, 0)
+    before = vars(config).copy()
+    assert (config.BOUNDSCHECK, config.DISABLE_JIT) == (1, 1)
+    with pytest.raises(TypeError, match="float"), compiling.by_default():
+        float([])  # pyright: ignore[reportArgumentType]
     assert np.isfinite(initializers.RandomUniform(-1e-7, 3e-5, seed=1)((30,), "bfloat16")).all()
-    assert vars(numba.config) == before
+    assert vars(config) == before
