@@ -26,11 +26,11 @@ from . import (
     machine_code,
 )
 
+settings: Any = config
+SIMULATED = bool(settings.ENABLE_CUDASIM)
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
-SIMULATED = bool(config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-settings: Any = config
 DEFAULTS = {
     "DISABLE_JIT": 0,
     "BOUNDSCHECK": 0,

@@ -50,18 +50,16 @@ def load(name: str, define: Define, arguments: Sequence[Any]) -> Callable[..., N
     """
     file = file_name(name, "o")
     code = file and disk_cache.read(file)
-    if code:
-        address = _link(name, code)
-    else:
+    if not code:
         with disk_cache.alone(file):
             code = file and disk_cache.read(file)
             if not code:
                 from .compiling import object_code
 
                 code = object_code(name, *define())
-            address = _link(name, code)
-            keep(file, code)
-    return ctypes.CFUNCTYPE(None, *arguments)(address)
+                _link(name, code)  # what cannot be linked is not kept
+                keep(file, code)
+    return ctypes.CFUNCTYPE(None, *arguments)(_link(name, code))
 
 
 def file_name(name: str, suffix: str, *more: object) -> str | None:
