@@ -12,8 +12,6 @@ from safetensors.torch import load_file  # noqa: E402
 import seedbed.torch as seeded  # noqa: E402
 from seedbed.cli import main  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def model():
     return torch.nn.Sequential(

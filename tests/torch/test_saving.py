@@ -16,8 +16,6 @@ from safetensors.torch import load_file  # noqa: E402
 import seedbed.torch as seeded  # noqa: E402
 from tests.torch.models import MODELS, build  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def on_meta(name):
     with torch.device("meta"):

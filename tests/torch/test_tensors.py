@@ -15,8 +15,6 @@ torch = pytest.importorskip("torch")
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def bits(tensor):
     """Return a tensor's values as NumPy's, bit for bit."""
@@ -172,6 +170,24 @@ def test_a_batched_tensor_is_refused_in_a_line():
         torch.vmap(call)(torch.zeros(3, 4))
     with pytest.raises(ValueError, match=r"fill_: tensor must not be one of torch\.func"):
         torch.func.grad(lambda x: seeded.fill_(x, "zeros").sum())(torch.ones(3))
+
+
+class OnGpu:
+    """What an initializer sees of a tensor on a GPU."""
+
+    dtype = torch.float8_e4m3fn
+
+    @property
+    def __cuda_array_interface__(self):
+        raise KeyError(self.dtype)  # as PyTorch's for that dtype
+
+
+def test_tensors_that_say_not_where_they_are():
+    with pytest.raises(ValueError, match=r"Ones: out must be of a dtype that interfaces .*fill_"):
+        initializers.Ones()((3,), out=OnGpu())
+    weight = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"Ones: out must not require a gradient"):
+        initializers.Ones()((3,), out=weight)
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
