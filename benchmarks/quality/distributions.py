@@ -82,7 +82,7 @@ def check(many: int, some: int) -> list[Finding]:
             ks = stats.kstest(uniforms, "uniform").pvalue
             found.append(Finding(group, f"Kolmogorov–Smirnov, {dtype}", some, float(ks)))
             found.append(Finding(group, f"Anderson–Darling, {dtype}", some,
-                                 anderson_darling(uniforms)))  # fmt: skip
+                                 anderson_darling(uniforms), alone=False))  # fmt: skip
     return found + ends(some)
 
 
@@ -110,13 +110,15 @@ def _counts(kind: str, init: Any, law: Any, dtype: str, count: int) -> list[Find
     for k in range(1, 9):
         variance = moments[2 * k] - moments[k] ** 2
         p = moment_p(powers[k], count, moments[k], variance)
-        found.append(Finding(group, f"moment {k}, {dtype}", count, p, f"{powers[k] / count:.6g}"))
+        found.append(Finding(group, f"moment {k}, {dtype}", count, p, f"{powers[k] / count:.6g}",
+                             alone=k == 1))  # fmt: skip
     if kind == "normal":
         for edge, number in zip(edges, beyond, strict=True):
             expected = 2 * stats.norm.sf(edge) * count
             middle = stats.poisson.sf(number, expected) + stats.poisson.pmf(number, expected) / 2
-            found.append(Finding(group, f"beyond {edge}σ, {dtype}", count, float(middle),
-                                 f"{number:,} of {expected:,.1f}"))  # fmt: skip
+            told, large = f"{number:,} of {expected:,.1f}", expected > 100
+            found.append(Finding(group, f"beyond {edge}σ, {dtype}", count, float(middle), told,
+                                 alone=large))  # fmt: skip
     return found
 
 

@@ -82,9 +82,9 @@ def _seeds(count: int) -> list[Finding]:
 def _rows(count: int) -> list[Finding]:
     """Neighbouring rows, neighbouring keys, and rows of keys beside those of a table."""
     init = RandomNormal(0.0, 1.0, seed=11)
-    rows = init((count // 64, 64))
-    keyed = init.keyed(np.arange(count // 64), 64)
-    spread = init.keyed(np.arange(count // 64, dtype=np.uint64) << np.uint64(40), 64)
+    rows = init((count // 100, 100))
+    keyed = init.keyed(np.arange(count // 100), 100)
+    spread = init.keyed(np.arange(count // 100, dtype=np.uint64) << np.uint64(40), 100)
     return [
         Finding(GROUP, "neighbouring rows: correlation", rows[1:].size,
                 correlation(rows[:-1], rows[1:])),

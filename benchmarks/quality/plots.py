@@ -60,7 +60,7 @@ def _tails(path: Path, count: int) -> None:
 
 
 def _p_values(path: Path, findings: list[Finding]) -> None:
-    values = np.sort(p_values(findings))
+    values = np.sort(p_values([finding for finding in findings if finding.alone]))
     ranks = (np.arange(values.size) + 0.5) / values.size
     figure, axis = plt.subplots(figsize=(4.4, 4.2))
     band = stats.kstwo.ppf(0.99, values.size)
@@ -68,7 +68,7 @@ def _p_values(path: Path, findings: list[Finding]) -> None:
     axis.plot(ranks, values, ".", color=BLUE, markersize=4)
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.7)
     axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="rank", ylabel="p-value",
-             title="All p-values; grey: 99 % of samples")  # fmt: skip
+             title="p-values; grey: 99 % of samples")  # fmt: skip
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)

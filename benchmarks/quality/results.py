@@ -19,6 +19,7 @@ class Finding:
     p: float | None = None
     figure: str = ""
     holds: bool = True
+    alone: bool = True  # not of values that another p-value here is of, in much the same way
 
     @property
     def weak(self) -> bool:
@@ -43,14 +44,16 @@ def summary(findings: list[Finding]) -> str:
     values = p_values(findings)
     weak = [finding for finding in findings if finding.weak]
     failed = [finding for finding in findings if fails(finding, len(values))]
-    uniform = stats.kstest(values, "uniform").pvalue
+    own = [finding.p for finding in findings if finding.p is not None and finding.alone]
+    uniform = stats.kstest(own, "uniform").pvalue
     expected = 2 * WEAK * len(values)
     few = stats.poisson.sf(len(weak) - 1, expected)
     lines = [
         f"{len(findings)} checks, {len(values)} of them with a p-value. **{len(failed)} failed** "
         f"(p below {FAILED:g} after correction for their number, or a bound that does not hold).",
         "",
-        f"Together the p-values are uniform with p = {uniform:.3f} (Kolmogorov–Smirnov). "
+        f"Together the {len(own)} p-values that do not depend on each other are uniform with "
+        f"p = {uniform:.3f} (Kolmogorov–Smirnov). Of all, "
         f"{len(weak)} are weak (outside {WEAK} to {1 - WEAK}); of so many, {expected:.1f} are by "
         f"chance, and at least {len(weak)} with a probability of {few:.2f}.",
     ]

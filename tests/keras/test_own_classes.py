@@ -211,3 +211,28 @@ def test_a_plain_class_of_the_user_is_drawn_in_a_scope():
     with pytest.raises(ValueError, match="unknown initializer 'of_the_user>Doubled'"):
         plain.deserialize(saved)
     assert type(plain.deserialize(saved, {"Doubled": Doubled})) is Doubled
+
+
+class Halved(sk.HeNormal):
+    """Computes with the values of the class above, in the backend."""
+
+    def __call__(self, shape, dtype=None):
+        return super().__call__(shape, dtype) / 2
+
+
+def test_a_class_of_the_user_with_a_call_of_its_own_is_called_in_a_scope_and_cut():
+    with sk.scope(7):
+        layer = keras.layers.Dense(4, kernel_initializer=Halved())
+        layer.build((None, 3))
+    wanted = plain.HeNormal(derive(7, layer.kernel.path))((3, 4)) / 2
+    np.testing.assert_array_equal(layer.kernel, wanted)
+    part = Halved(seed=3)((3, 4), window=(slice(1, 3), slice(0, 2)))
+    np.testing.assert_array_equal(part, plain.HeNormal(3)((3, 4))[1:, :2] / 2)
+
+
+def test_rows_of_keys_need_a_seed_that_stays():
+    for seed in (keras.random.SeedGenerator(3), plain.SeedGenerator(3)):
+        with pytest.raises(ValueError, match="RandomNormal: seed must be an integer for rows"):
+            sk.RandomNormal(seed=seed).keyed([1, 2], 4)
+    found = sk.RandomNormal(seed=3).keyed([1, 2], 4)
+    np.testing.assert_array_equal(found, plain.RandomNormal(seed=3).keyed([1, 2], 4))

@@ -57,7 +57,7 @@ def test_a_mode_is_seen_and_usual_arithmetic_ends_with_its_block(mode):
     with altered(mode):
         assert not arithmetic.is_usual()
         changed = computed()
-        with pytest.raises(KeyError), arithmetic.usual():
+        with pytest.raises(KeyError), arithmetic.usual():  # noqa: PT012
             assert arithmetic.is_usual()
             assert computed() == expected
             with arithmetic.usual():

@@ -135,7 +135,8 @@ def test_a_folder_that_others_can_write_is_not_used(folder, tmp_path, monkeypatc
         if os.geteuid() == 0:
             os.chown(folder, 12345, -1)
         else:
-            monkeypatch.setattr(os, "geteuid", lambda own=os.geteuid(): own + 1)
+            own = os.geteuid()
+            monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     elif kind == "foreign link":
         path = tmp_path / "link"
         path.symlink_to(folder)
@@ -144,7 +145,8 @@ def test_a_folder_that_others_can_write_is_not_used(folder, tmp_path, monkeypatc
         if os.geteuid() == 0:
             os.chown(path, 12345, -1, follow_symlinks=False)
         else:
-            monkeypatch.setattr(os, "geteuid", lambda own=os.geteuid(): own + 1)
+            own = os.geteuid()
+            monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     else:
         folder.chmod(int(kind, 8))
     try:
@@ -186,7 +188,8 @@ def test_the_next_folder_serves_where_others_can_write_to_the_first(tmp_path, mo
         warnings.simplefilter("error")
         disk_cache.keep("name", CODE)
         assert disk_cache.read("name") == CODE
-    assert list(second.iterdir()) and not list(first.iterdir())
+    assert list(second.iterdir())
+    assert not list(first.iterdir())
 
 
 def test_who_holds_the_lock_is_waited_for(folder, monkeypatch):

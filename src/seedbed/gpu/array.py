@@ -18,6 +18,7 @@ from ..values.dtypes import quiet
 from ..values.host import HostArray
 from ..values.recipes import Random, kernel_key, kernel_sampler
 from ..values.seeds import Stream
+from ..values.selection import Keys, Rows
 from ..values.window import Runs
 from . import dlpack
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
@@ -194,17 +195,26 @@ class DeviceArray:
         with on_device(numba_cuda(), self.device):
             fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
 
-    def random(self, recipe: Random, runs: Runs, stream: Stream) -> None:
-        """Set the elements to those of a window of a random table."""
-        from seedbed_kernels import fills_cuda
+    def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
+        """Set the elements to those that are selected of a random table.
 
+        Rows by number or by key are made on the host, and copied.
+        """
         if not self.size:
             return
+        if not isinstance(selection, Runs):
+            count = len(selection[0])
+            host = HostArray(self.host().reshape(count, self.size // count), 1)
+            host.random(recipe, selection, stream)
+            self.copy(host.array.reshape(self.shape))
+            return
+        from seedbed_kernels import fills_cuda
+
         key, sampler = kernel_key(stream), kernel_sampler(recipe, self.dtype)
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat = self._data.view(bits)
         with on_device(numba_cuda(), self.device):
-            fills_cuda.fill_window(flat, 0, *runs, key, sampler, self.stream)
+            fills_cuda.fill_window(flat, 0, *selection, key, sampler, self.stream)
 
     def matrix_at(self, number: int) -> "DeviceArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""

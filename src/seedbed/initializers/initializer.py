@@ -10,8 +10,10 @@ from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
+from ..values.untraced import untraced
 from ..values.window import Window
 from .arguments import serialized
+from .whole import cutting, makes_parts
 
 Out = TypeVar("Out")
 
@@ -20,7 +22,7 @@ class Initializer:
     """Base of all initializers: a description of a table that makes it, or a window of it.
 
     Subclasses implement `recipe`, or else `__call__`, and `get_config` with the arguments of their
-    constructor.
+    constructor. Where `__call__` takes shape and dtype only, parts are cut from the whole table.
 
     Attributes
     ----------
@@ -30,6 +32,12 @@ class Initializer:
     """
 
     windowed = True
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        call = vars(cls).get("__call__")
+        if call is not None and not makes_parts(call):
+            cls.__call__, cls.windowed = cutting(call), False
 
     @overload
     def __call__(
@@ -64,6 +72,7 @@ class Initializer:
         out: None = None,
         device: str,
     ) -> Any: ...
+    @untraced
     def __call__(
         self,
         shape: Sequence[int],
@@ -125,6 +134,7 @@ class Initializer:
             error.named(type(self).__name__)
             raise
 
+    @untraced
     def keyed(
         self,
         keys: Any,

@@ -10,6 +10,7 @@ import numpy as np
 from keras.src.backend import in_stateless_scope
 
 from .. import initializers
+from ..errors import ArgumentError, brief
 from ..initializers.initializer import RandomInitializer as _RandomInitializer
 from ..values.seeds import SeedGenerator, Stream
 from . import tensors
@@ -139,6 +140,16 @@ class RandomInitializer(_RandomInitializer):
         if isinstance(self._init_seed, keras.random.SeedGenerator):
             return self._init_seed.get_config()["seed"] is not None
         return super().seeded
+
+    def keyed_stream(self) -> Stream:
+        """Return the random numbers of rows of keys."""
+        seed: Any = self.seed
+        if isinstance(seed, (int, SeedGenerator, Stream)):
+            return super().keyed_stream()
+        raise ArgumentError(
+            "seed must be an integer for rows of keys, which are the same on every call; "
+            f"given {brief(seed)}"
+        )
 
     def words(self) -> Any:
         """Return a tensor that the next stream is read from, by `stream_of`; None if it is known.

@@ -12,6 +12,7 @@ from .. import initializers
 from ..initializers.initializer import RandomInitializer
 from ..values.seeds import Seed, SeedGenerator
 from . import classes, tensors
+from .initializer import Initializer
 
 _keras = keras.initializers
 # By the call that makes the values: classes that inherit it are of the same kind, whatever they
@@ -74,9 +75,10 @@ def twin(init: Any, seed: Seed, keep_seeds: bool = False, layer: Any = None) -> 
         `init` itself where it has no random numbers. None if nothing is known of it.
     """
     if isinstance(init, initializers.Initializer):
-        if not isinstance(init, RandomInitializer) or (keep_seeds and init.seeded):
-            return Drawn(init)
-        return Drawn(init.with_seed(seed))
+        if isinstance(init, RandomInitializer) and not (keep_seeds and init.seeded):
+            init = init.with_seed(seed)
+        own = isinstance(init, Initializer) and type(init).__call__ is not Initializer.__call__
+        return init if own else Drawn(init)  # a call of the user's is Keras' to make
     call = type(init).__call__
     if call in EXACT:
         return init

@@ -206,7 +206,7 @@ def parsed_size(size: int | str) -> int:
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
         return size
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?\s*", str(size).upper())
-    if not match or isinstance(size, bool):
+    if not match or isinstance(size, bool) or not float(match.group(1)):
         raise ArgumentError(f"max_shard_size must be such as '5GB' or 500_000_000; given {size!r}")
     number, unit, binary = match.groups()
     scale = 1024 ** " KMGT".index(unit or " ") if binary else UNITS[unit]
