@@ -85,7 +85,7 @@ def test_without_the_newest_vectors(tmp_path):
 def test_settings_are_as_before_after_a_compilation(monkeypatch):
     monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    with pytest.raises(KeyError), compiling.by_default():
+    with pytest.raises(KeyError), compiling.by_default():  # noqa: PT012
         assert (numba.config.BOUNDSCHECK, numba.config.DISABLE_JIT) == (0, 0)
         raise KeyError
     assert (numba.config.BOUNDSCHECK, numba.config.DISABLE_JIT) == (1, 1)
