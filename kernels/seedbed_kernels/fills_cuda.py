@@ -19,8 +19,8 @@ from .redraws_cuda import WARPS
 
 BLOCKS = 16  # most for each multiprocessor
 FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
-AXES = 6  # outer axes of a window that a kernel is compiled for; for more, it is compiled anew
-RUNS = 2**31  # most that a launch can take
+AXES = 6  # over the runs of a row, that a launch can take
+RUNS = 2**31  # likewise
 
 Key = tuple[np.uint64, np.uint64, np.uint64]
 Launch = tuple[int, int]
@@ -111,7 +111,7 @@ class Filler(_Fills):
     def _launch(
         self, out: Any, begin: int, end: int, place: Any, key: Key, stream: Any, launch: Any
     ) -> None:
-        if math.prod(place.shape) * len(place.ids) > RUNS:
+        if len(place.shape) > AXES or math.prod(place.shape) * len(place.ids) > RUNS:
             for first, memory, part in _halves(place):
                 size = len(part.ids) * math.prod(part.shape) * part.run
                 bounds = max(begin - first, 0), min(end - first, size)
@@ -133,7 +133,7 @@ class Filler(_Fills):
             step,
             place.stride,
         )
-        padding = max(AXES - len(place.shape), 0)
+        padding = AXES - len(place.shape)
         strides = [position(stride, self._real) for stride in (*[0] * padding, *place.strides)]
         _kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
             out,
