@@ -111,7 +111,7 @@ def test_all_code_that_a_draw_reaches_is_in_the_digest():
 
 
 def test_a_change_anywhere_in_it_is_another_stream_hash(tmp_path):
-    """Such as `LEAST_KEPT`, which decides how a truncated normal is drawn."""
+    """Such as `PRECISION`, which decides how a truncated normal is drawn."""
     code = "from seedbed.values.digest import stream_hash; print(stream_hash())"
     for name in ("seedbed", "seedbed_kernels"):
         source = importlib.import_module(name).__path__[0]
@@ -119,6 +119,6 @@ def test_a_change_anywhere_in_it_is_another_stream_hash(tmp_path):
     assert processes.output(code, PYTHONPATH=str(tmp_path)).strip() == stream_hash()
     recipes = tmp_path / "seedbed" / "values" / "recipes.py"
     text = recipes.read_text()
-    assert "LEAST_KEPT = 0.05" in text
-    recipes.write_text(text.replace("LEAST_KEPT = 0.05", "LEAST_KEPT = 0.04"))
+    assert "PRECISION = 320" in text
+    recipes.write_text(text.replace("PRECISION = 320", "PRECISION = 321"))
     assert processes.output(code, PYTHONPATH=str(tmp_path)).strip() != stream_hash()

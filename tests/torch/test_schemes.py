@@ -17,8 +17,6 @@ from seedbed import initializers  # noqa: E402
 from seedbed.seeds import derive  # noqa: E402
 from tests.torch.models import MODELS, build  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def tensors(model):
     return dict([*model.named_parameters(), *model.named_buffers()])
@@ -85,6 +83,14 @@ def test_a_compiled_model_and_functions_in_compiled_code():
 
     expected = normal(torch.empty(8))
     assert torch.equal(torch.compile(normal, backend="eager")(torch.empty(8)), expected)
+
+    def plain(x):  # no tensor leads into it
+        init = initializers.GlorotUniform(seed=3)
+        part = init((4, 8), window=(slice(1, 2), slice(0, 8)))
+        return x + torch.from_numpy(init((8, 8))) + torch.from_numpy(part)
+
+    expected = plain(torch.zeros(8))
+    assert torch.equal(torch.compile(plain, backend="eager")(torch.zeros(8)), expected)
 
     def model(x):
         layer = torch.nn.Linear(3, 2)

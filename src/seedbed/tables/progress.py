@@ -4,6 +4,8 @@ import functools
 import sys
 from typing import Any
 
+from seedbed_kernels.forking import first_use
+
 from ..locks import renewed
 
 
@@ -47,8 +49,9 @@ def _in_notebook() -> bool:
 
 @functools.cache
 def _bar_class() -> type:
-    from tqdm.auto import tqdm
-    from tqdm.std import TqdmDefaultWriteLock  # pyright: ignore[reportAttributeAccessIssue]
+    with first_use():
+        from tqdm.auto import tqdm
+        from tqdm.std import TqdmDefaultWriteLock  # pyright: ignore[reportAttributeAccessIssue]
 
     renewed(TqdmDefaultWriteLock.th_lock)
 

@@ -145,7 +145,7 @@ def recorded(
     """
     if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
         rules, seed = None, rules
-    master = check_seed(seed, OWNER)
+    master = check_seed(seed)
     if not isinstance(master, int):
         raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}")
     if untouched not in ("error", "keep"):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError, SeedbedError, warn
-from .layouts import Layout, has_values
+from .layouts import Layout, has_values, note_change
 from .names import Member, Place, declared_ties, members, plain_modules, tie
 from .recording import Recording
 from .standins import Root, StandIn
@@ -174,7 +174,7 @@ class Session:
             except SeedbedError as error:
                 raise ArgumentError(f"{one.name}: {error}") from error
             if one.layout.pieces:
-                torch.autograd.graph.increment_version(one.tensor)
+                note_change(one.tensor)
         self._warn()
 
     def _warn(self) -> None:
