@@ -6,9 +6,6 @@ is drawn, as much as the run touches. Where values may be rejected, all are draw
 stays in the cache, and finished and stored once none is left to be drawn again.
 """
 
-# Numba drops the branches that a sampler never takes.
-# pyright: reportPossiblyUnboundVariable=false
-
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.np import numpy_support
 
-from . import draws
+from . import draws, lanes
 from .compiling import align_stack, inlined
 from .intrinsics_cpu import (
     CACHE_LINE,
@@ -49,7 +46,7 @@ def unfinished(value, sampler):
 
 def make_store(count: int, step: int, last: Any) -> Any:
     """Return a function that stores 1, 2 or 4 base values `step` apart, each as `last` makes it."""
-    step = np.uint64(step)  # pyright: ignore[reportAssignmentType]
+    step = np.uint64(step)
 
     @inlined
     def one(block, index, values, sampler):
@@ -83,7 +80,7 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
     """
     real = precision(dtype)
     stored, computed = numpy_support.from_dtype(dtype), numpy_support.from_dtype(np.dtype(real))
-    tile = tile_values(real)
+    tile, row_position = tile_values(real), lanes.row_position(real)
     half = tile // 2
     size = BLOCK_TILES * tile
     rejecting = kind in REJECTING
@@ -138,18 +135,15 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
     @inlined
     def located(place, axes, row, run):
         """Return the tile of a run's first element, and how far from the tile's it is."""
-        number = np.uint64(place.start) + np.uint64(row) * np.uint64(place.step)
+        number = lanes.row_number(place.start, place.step, row)
         if place.ids:
             number = words_at(place.ids)[row]
-        # number * row_offset might not fit in 64 bits.
-        far, near = number // np.uint64(tile), number % np.uint64(tile)
-        first = number * np.uint64(place.row_tiles) + far * np.uint64(place.row_offset)
-        offset = np.int64(near) * place.row_offset + place.offset
+        first, offset = row_position(number, place.row_tiles, place.row_offset)
         for axis in range(3 * (place.axes - 1), -1, -3):
             run, index = divmod(run, axes[axis])
             first += np.uint64(index * axes[axis + 1])
             offset += index * axes[axis + 2]
-        return first + np.uint64(place.tile), offset
+        return first + np.uint64(place.tile), offset + place.offset
 
     @inlined
     def chosen(offset, left, room):
@@ -173,7 +167,7 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
         slot = (number & ONE) * half_slots + index // np.uint64(LANES)
         return slot, (number >> ONE) * np.uint64(LANES) + index % np.uint64(LANES), key[2]
 
-    redraw: Any = make_redraw(kind, real, size, half_at) if rejecting else None
+    redraw = make_redraw(kind, real, size, half_at) if rejecting else None
 
     @inlined
     def remember(out, at, numbers, pieces, used, drawn, skip, wanted, first, odd):
