@@ -4,6 +4,9 @@ A thread draws a group of neighbouring columns and, where all of them are wanted
 the row allows it, stores them at once. Threads that are neighbours have groups that are neighbours.
 """
 
+# Numba drops the branches that a sampler never takes.
+# pyright: reportPossiblyUnboundVariable=false
+
 from collections.abc import Callable
 from typing import Any
 

@@ -6,6 +6,9 @@ Warps stride over the tiles of a run and, where runs are short, over the runs, t
 A kernel's body runs as plain Python in the CUDA simulator: it calls compiled scalars only.
 """
 
+# Numba drops the branches that a sampler never takes.
+# pyright: reportPossiblyUnboundVariable=false
+
 from collections.abc import Callable
 from typing import Any
 

@@ -176,7 +176,6 @@ def test_rows_by_key(kind, dtype, launch):
         flat[slice(*cut)] = on_cpu.array.reshape(-1)[slice(*cut)].view(BITS[dtype])
         wider[:, :width] = flat.reshape(-1, width)
         for shift in (0, 1, 3):  # where the rows begin in memory
-
             place = fill.rows(keys, column, width, stride)
             found = run(
                 dtype, wider.size + shift,

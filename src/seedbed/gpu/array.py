@@ -213,6 +213,7 @@ class DeviceArray:
                 filler = fills_cuda.Filler(sampler, bits)
                 place = filler.window(*selection)
             else:
+                where: list[Any]
                 numbers, *where = selection
                 distance = self.size // len(numbers)
                 if isinstance(numbers, np.ndarray):
