@@ -224,7 +224,8 @@ class DeviceArray:
                     place = filler.rows(numbers, row, distance, *window)
                 else:
                     filler = fills_cuda.KeyedFiller(sampler, bits)
-                    place = filler.rows(numbers, *where, distance)
+                    column, width = where
+                    place = filler.rows(numbers, column, width, distance)
             filler(flat, 0, self.size, place, key, self.stream)
 
     def matrix_at(self, number: int) -> "DeviceArray":
