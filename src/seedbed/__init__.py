@@ -5,7 +5,7 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 ``seedbed.torch``.
 """
 
-from seedbed_kernels import forking
+from seedbed_kernels import forking  # from now on forks wait for what is first imported
 
 TYPE_CHECKING = False  # typing's is not imported: the command is to answer Ctrl-C early
 if TYPE_CHECKING:
