@@ -61,6 +61,15 @@ def test_folders_of_the_map_exist():
         assert (ROOT / path).exists(), path
 
 
+def test_files_of_the_walks_exist():
+    walks = re.findall(r"^\| (\d) \| `([^`]+)`", (ROOT / "docs" / "design.md").read_text(), re.M)
+    assert [int(number) for number, _ in walks] == [1, 2, 3, 4, 5, 6, 7] * 2
+    for _, path in walks:
+        assert (ROOT / "src" / "seedbed" / path).exists() or (ROOT / "kernels" / path).exists(), (
+            path
+        )
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page):
     for target in LINK.findall((ROOT / page).read_text()):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import numba.extending
+import numpy.ma  # noqa: F401  or else the first call of a kernel does so, while a fork may happen
 from llvmlite import binding
 from numba.core import caching, config, serialize
 from numba.core.compiler import CompileResult
@@ -27,7 +28,7 @@ from . import (
 
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
+SIMULATED = bool(config.ENABLE_CUDASIM)  # pyright: ignore[reportAttributeAccessIssue]
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 settings: Any = config
 DEFAULTS = {
@@ -105,20 +106,22 @@ class KernelCache(caching.NullCache):
         target_context.refresh()
         return CompileResult._rebuild(target_context, *pickle.loads(data))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: Any, data: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Keep a compiled kernel."""
         machine_code.keep(self._file(sig), serialize.dumps(data._reduce()))
 
     def _file(self, sig: Any) -> str | None:
-        target = cpu_target.target_context.codegen().magic_tuple()
+        context: Any = cpu_target.target_context
+        target = context.codegen().magic_tuple()
         return machine_code.file_name(self.name, "nbc", str(sig), target)
 
 
 @contextlib.contextmanager
 def by_default() -> Iterator[None]:
     """Have Numba compile as it does by default, and nothing else meanwhile."""
+    context: Any = cpu_target.target_context
     with global_compiler_lock:
-        cpu_target.target_context.codegen()  # made once, for the user's functions too
+        context.codegen()  # made once, for the user's functions too
         settings.reload_config()  # now, and not while it compiles
         with _set(**DEFAULTS):
             yield

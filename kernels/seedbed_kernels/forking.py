@@ -4,7 +4,9 @@ The child would inherit the locks of that thread, Python's own of imports among 
 thread, and wait for them for ever.
 """
 
+import concurrent.futures.thread  # noqa: F401  locks are held for it as well: from the start on
 import contextlib
+import logging  # noqa: F401  likewise
 import os
 import sys
 import threading

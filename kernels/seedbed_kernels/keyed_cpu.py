@@ -96,7 +96,7 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
         number, own_key = lane(lanes, index // np.uint64(group), key)
         return index % np.uint64(group), number, own_key[2]
 
-    redraw = make_redraw(kind, real, BLOCK * group, value_at) if rejecting else None
+    redraw: Any = make_redraw(kind, real, BLOCK * group, value_at) if rejecting else None
 
     @inlined
     def draw(block, lanes, key, sampler):

@@ -91,7 +91,7 @@ def keep(file: str | None, code: bytes) -> None:
 @functools.cache
 def _code() -> str | None:
     """Return a digest of the code that kernels are made of and that makes them."""
-    return digest.of(__package__, "numba._version")
+    return digest.of(str(__package__), "numba._version")
 
 
 @functools.cache

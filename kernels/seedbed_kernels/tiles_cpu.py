@@ -6,6 +6,9 @@ is drawn, as much as the run touches. Where values may be rejected, all are draw
 stays in the cache, and finished and stored once none is left to be drawn again.
 """
 
+# Numba drops the branches that a sampler never takes.
+# pyright: reportPossiblyUnboundVariable=false
+
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +49,7 @@ def unfinished(value, sampler):
 
 def make_store(count: int, step: int, last: Any) -> Any:
     """Return a function that stores 1, 2 or 4 base values `step` apart, each as `last` makes it."""
-    step = np.uint64(step)
+    step = np.uint64(step)  # pyright: ignore[reportAssignmentType]
 
     @inlined
     def one(block, index, values, sampler):
@@ -170,7 +173,7 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
         slot = (number & ONE) * half_slots + index // np.uint64(LANES)
         return slot, (number >> ONE) * np.uint64(LANES) + index % np.uint64(LANES), key[2]
 
-    redraw = make_redraw(kind, real, size, half_at) if rejecting else None
+    redraw: Any = make_redraw(kind, real, size, half_at) if rejecting else None
 
     @inlined
     def remember(out, at, numbers, pieces, used, drawn, skip, wanted, first, odd):

@@ -89,9 +89,9 @@ def _is_own(module: str) -> bool:
 
 
 def brief(value: Any) -> str:
-    """Return a value as an error tells it: cut where it is long."""
+    """Return a value as an error tells it: in one line, cut where it is long."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())  # arrays are told in lines
     except ValueError:  # Python writes no integer of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= 200 else f"{text[:100]}... ({len(text)} characters)"

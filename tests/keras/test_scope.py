@@ -69,7 +69,6 @@ def same(variable, wanted):
         (sk.TruncatedNormal(stddev=0.5), "truncated_normal", {"stddev": 0.5}),
         (sk.HeNormal(keras.random.SeedGenerator(5)), "he_normal", {}),
     ],
-    ids=repr,
 )
 def test_each_kind_of_initializer_is_drawn_by_its_twin(given, name, arguments):
     with sk.scope(7) as entered:
@@ -355,3 +354,46 @@ def test_what_has_no_configuration_is_left_and_told_of():
     same(custom.inner.kernel, drawn(custom.inner.kernel))
     with pytest.raises(TypeError, match="init_model_: model must be"):
         sk.init_model_(own, 7)
+
+
+class Forgetful(layers.Layer):
+    """Has a configuration that does not hold the initializer of its inner layer."""
+
+    def __init__(self, initializer="zeros", **others):
+        super().__init__(**others)
+        self.inner = layers.Embedding(5, 4, initializer)
+
+    def build(self, shape):
+        self.inner.build()
+        self.bias = self.add_weight(shape=(4,), initializer="he_normal", name="bias")
+        self.built = True
+
+    def get_config(self):
+        return super(layers.Layer, self).get_config() | {"name": self.name}
+
+
+class Bare(layers.Dense):
+    """Has no configuration, but its outer layer has."""
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+class Outer(layers.Layer):
+    def build(self, shape):
+        self.bare = Bare(4, kernel_initializer="he_uniform")
+        self.bare.build(shape)
+        self.built = True
+
+
+def test_inner_layers_are_asked_before_outer_ones():
+    for layer, kinds in (
+        (Forgetful(keras.initializers.LecunNormal()), ["he_normal", "lecun_normal"]),
+        (Outer(), ["he_uniform", "zeros"]),
+    ):
+        layer.build((None, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sk.init_model_(layer, 7)
+        for weight, kind in zip(layer.weights, kinds, strict=True):
+            same(weight, np.zeros(4, "float32") if kind == "zeros" else drawn(weight, kind))

@@ -14,8 +14,6 @@ torch = pytest.importorskip("torch")
 
 import seedbed.torch as room  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 PAGE = (Path(__file__).parents[2] / "docs/torch.md").read_text()
 
 

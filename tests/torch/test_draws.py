@@ -13,8 +13,6 @@ from seedbed import initializers  # noqa: E402
 from seedbed.seeds import derive  # noqa: E402
 from seedbed.torch import computed  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 COUNT = 40_000
 
 

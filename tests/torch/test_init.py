@@ -12,8 +12,6 @@ import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
 from seedbed.torch import fans  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def test_names_and_arguments_are_those_of_torch():
     theirs = {

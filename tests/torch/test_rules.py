@@ -16,8 +16,6 @@ import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
 from seedbed.values.seeds import derive  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 KAIMING = partial(seeded.kaiming_uniform_, nonlinearity="relu")
 
 

@@ -1,18 +1,19 @@
 """Tensors filled in place: values, views, dtypes, and what is refused."""
 
 import re
+import textwrap
 from functools import partial
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from tests import processes
+
 torch = pytest.importorskip("torch")
 
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
-
-pytestmark = pytest.mark.frameworks
 
 
 def bits(tensor):
@@ -136,3 +137,129 @@ def test_meta():
 def test_errors(call, error, message):
     with pytest.raises(error, match=re.escape(message)):
         call(torch.zeros(3, 4))
+
+
+# Tensors without values of their own
+
+
+def test_conjugate_and_negative_views():
+    base = torch.full((3, 4), 2 + 1j)
+    seeded.fill_(base.conj(), initializers.Constant(1 + 2j))
+    assert (base == 1 - 2j).all()
+    imaginary = torch.zeros(3, 4, dtype=torch.complex64).conj().imag  # negative, and strided
+    assert imaginary.is_neg()
+    seeded.normal_(imaginary, seed=7)
+    assert torch.equal(imaginary, seeded.normal_(torch.empty(3, 4), seed=7))
+
+
+def test_a_fake_has_no_values():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.empty(3, 4)
+        assert seeded.normal_(fake, seed=7) is fake  # as on meta
+        with pytest.raises(ValueError, match="fill_: tensor must have storage; given a FakeTensor"):
+            seeded.fill_(fake, "zeros")
+
+
+def test_a_batched_tensor_is_refused_in_a_line():
+    def call(x):
+        return seeded.normal_(x, seed=7)
+
+    with pytest.raises(ValueError, match=r"normal_: tensor must not be one of torch.func \(vmap"):
+        torch.vmap(call)(torch.zeros(3, 4))
+    with pytest.raises(ValueError, match=r"fill_: tensor must not be one of torch\.func"):
+        torch.func.grad(lambda x: seeded.fill_(x, "zeros").sum())(torch.ones(3))
+
+
+class OnGpu:
+    """What an initializer sees of a tensor on a GPU."""
+
+    dtype = torch.float8_e4m3fn
+
+    @property
+    def __cuda_array_interface__(self):
+        raise KeyError(self.dtype)  # as PyTorch's for that dtype
+
+
+def test_tensors_that_say_not_where_they_are():
+    with pytest.raises(ValueError, match=r"Ones: out must be of a dtype that interfaces .*fill_"):
+        initializers.Ones()((3,), out=OnGpu())
+    weight = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"Ones: out must not require a gradient"):
+        initializers.Ones()((3,), out=weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_parts_of_complex_values_are_pairs_of_draws(dtype):
+    real = torch.float32 if dtype == torch.complex64 else torch.float64
+    for name, arguments, parts in (
+        ("normal_", {"std": 2.0}, {"std": 2.0 / 2.0**0.5}),
+        ("uniform_", {"a": -1.0, "b": 3.0}, {"a": -1.0, "b": 3.0}),
+    ):
+        values = getattr(seeded, name)(torch.empty(20, 30, dtype=dtype), **arguments, seed=7)
+        pairs = getattr(seeded, name)(torch.empty(20, 30, 2, dtype=real), **parts, seed=7)
+        assert torch.equal(torch.view_as_real(values), pairs)
+    weight = torch.empty(400, 300, dtype=dtype)
+    for name in ("xavier_normal_", "xavier_uniform_", "kaiming_normal_", "kaiming_uniform_"):
+        torch.manual_seed(1)
+        expected = getattr(torch.nn.init, name)(torch.empty_like(weight))
+        values = getattr(seeded, name)(weight, seed=2)
+        for part in (torch.real, torch.imag):  # 120 000 values: within 1 % but for 1e-6
+            assert float(part(values).std()) == pytest.approx(
+                float(part(expected).std()), rel=0.015
+            )
+
+
+def test_a_generator_gives_a_seed_and_a_hint():
+    generator = torch.Generator().manual_seed(3)
+    with pytest.warns(UserWarning, match="generator= gives one seed, drawn from it; seed=7 needs"):
+        one = seeded.normal_(torch.empty(5), generator=generator)
+    with pytest.warns(UserWarning, match="generator="):
+        other = seeded.normal_(torch.empty(5), 0.0, 1.0, torch.Generator().manual_seed(3))
+    assert torch.equal(one, other)
+    with pytest.raises(ValueError, match=r"normal_: give seed or generator, not both"):
+        seeded.normal_(torch.empty(5), seed=3, generator=generator)
+    with pytest.raises(TypeError, match=r"uniform_: generator must be a torch\.Generator; given 3"):
+        seeded.uniform_(torch.empty(5), generator=3)
+
+
+@pytest.mark.parametrize("name", ["kaiming_uniform_", "kaiming_normal_"])
+def test_tensors_of_no_elements_are_warned_of_as_by_torch(name):
+    for module in (torch.nn.init, seeded):
+        with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op"):
+            getattr(module, name)(torch.empty(0, 3))
+
+
+def test_sharded_tensors_and_their_pieces():
+    """ShardedTensor on one process: several shards of rows and columns."""
+    code = """
+    import tempfile
+    import torch
+    import torch.distributed as dist
+    from torch.distributed._shard.sharded_tensor import Shard, ShardedTensor, ShardMetadata
+    import seedbed.torch as seeded
+
+    meeting = f"file://{tempfile.mkdtemp()}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    places = [((0, 0), (4, 6)), ((4, 0), (3, 6)), ((0, 6), (7, 2))]
+    shards = [
+        Shard(torch.zeros(size), ShardMetadata(list(offset), list(size), "rank:0/cpu"))
+        for offset, size in places
+    ]
+    tensor = ShardedTensor._init_from_local_shards(shards, (7, 8))
+    for fill, arguments in ((seeded.normal_, {}), (seeded.orthogonal_, {"gain": 2.0})):
+        whole = fill(torch.empty(7, 8), seed=7, **arguments)
+        fill(tensor, seed=7, **arguments)
+        for shard, ((row, column), (height, width)) in zip(tensor.local_shards(), places):
+            part = whole[row : row + height, column : column + width]
+            assert torch.equal(shard.tensor, part)
+    try:
+        seeded.normal_(tensor)
+    except ValueError as error:
+        assert "needs a seed" in str(error)
+    else:
+        raise AssertionError
+    dist.destroy_process_group()
+    """
+    processes.output(textwrap.dedent(code))

@@ -10,8 +10,6 @@ torch = pytest.importorskip("torch")
 
 from tests.torch.models import MODELS  # noqa: E402
 
-pytestmark = pytest.mark.frameworks
-
 
 def test_one_hash_for_all_numbers_of_processes_and_ways_to_lie():
     done = processes.run([sys.executable, "-W", "ignore", "-m", "tests.torch.world"], timeout=600)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import tables
 from ..errors import ArgumentError, naming
+from ..tables import huggingface
 from ..tables.configurations import initializer
 from ..tables.job import WriteOptions
 from ..tables.plan import write_each
@@ -44,12 +45,20 @@ def table(options: argparse.Namespace) -> int:
         "device": options.device,
     }
     if options.plan is not None:
-        exclude(options, "--plan", {"part", "resume", "force", "check", "device", "threads"})
+        exclude(options, "--plan", {"part", "resume", "force", "check", "device", "threads", "hf"})
         with naming("tables.write_plan"):
+            if options.hf:
+                huggingface.check_files(tables.read_plan(options.plan))
+            missing = []
             for summary in write_each(options.plan, WriteOptions(**how)):
                 options.begun = True
+                missing += summary.missing
                 out(str(summary))
+            if options.hf and not missing:
+                huggingface.write_index(tables.read_plan(options.plan))
         return 0
+    if options.hf:
+        raise ArgumentError("--hf needs a --plan")
     require(options, "shape", "out", *([] if options.grow is not None else ["initializer"]))
     init = _initializer(options)
     if part and init and options.seed is None and hasattr(init, "seed"):

@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--shards", metavar="N", help="write a folder of N .safetensors files")
     table.add_argument("--grow", metavar="FILE", help="keep the rows of this file and add to them")
     table.add_argument("--plan", metavar="TOML", help="write the tables that this file lists")
+    table.add_argument(
+        "--hf", action="store_true", help="with --plan: index the files as Hugging Face loads them"
+    )
     table.add_argument("--part", metavar="K/N", help="write part K of N; the last one finishes")
     table.add_argument(
         "--finish", action="store_true", help="name what parts wrote, if all are complete"

@@ -40,7 +40,7 @@ def adopt(out: Any) -> DeviceArray:
     It says where its memory is by DLPack, else by `__cuda_array_interface__`, and by the latter on
     which CUDA stream it is worked on. Where it names none, `settle` waits for the work to be done.
     """
-    interface = getattr(out, "__cuda_array_interface__", None)
+    interface = _interface(out)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
     if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
         raise ArgumentTypeError(
@@ -68,6 +68,19 @@ def adopt(out: Any) -> DeviceArray:
     array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
     array.settled = handle is not None
     return array
+
+
+def _interface(out: Any) -> Any:
+    """Return an array's CUDA array interface, if it has one; PyTorch denies it to some tensors."""
+    if getattr(out, "requires_grad", False) is True:
+        raise ArgumentError("out must not require a gradient; give out.detach()")
+    try:
+        return getattr(out, "__cuda_array_interface__", None)
+    except KeyError:  # a dtype without a name there: float8
+        raise ArgumentError(
+            f"out must be of a dtype that interfaces of arrays have; given {out.dtype}: take "
+            "seedbed.torch.fill_"
+        ) from None
 
 
 class _Memory:

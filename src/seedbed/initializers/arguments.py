@@ -30,7 +30,8 @@ def as_array(value: Any) -> np.ndarray:
     """
     if isinstance(value, (list, tuple)):
         return np.asarray(_each(value))
-    if np.ma.is_masked(value):
+    masked_arrays = sys.modules.get("numpy.ma")  # without it there are none
+    if masked_arrays is not None and masked_arrays.is_masked(value):
         raise ArgumentTypeError("a masked array has no value everywhere")
     return np.asarray(_on_host(value))
 

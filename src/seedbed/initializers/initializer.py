@@ -10,6 +10,7 @@ from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
+from ..values.untraced import untraced
 from ..values.window import Window
 from .arguments import serialized
 from .whole import cutting, makes_parts
@@ -71,6 +72,7 @@ class Initializer:
         out: None = None,
         device: str,
     ) -> Any: ...
+    @untraced
     def __call__(
         self,
         shape: Sequence[int],
@@ -132,6 +134,7 @@ class Initializer:
             error.named(type(self).__name__)
             raise
 
+    @untraced
     def keyed(
         self,
         keys: Any,

@@ -63,56 +63,53 @@ def init_model_(
             "init_model_"
         )
     settings = Scope(seed, keep_seeds, names, "init_model_")
-    seen: set[int] = set()
-    for weight, init, layer in _named(model):
-        if id(weight) in seen:  # shared by several layers
-            continue
-        seen.add(id(weight))
-        if init is None:
+    named = _named(model)
+    for weight in {id(weight): weight for weight in model.weights}.values():
+        if id(weight) in named:
+            init, layer = named[id(weight)]
+            _set(weight, settings.initializer(weight.path, init, layer, weight))
+        else:
             settings.left[weight.path] = None
-            continue
-        _set(weight, settings.initializer(weight.path, init, layer, weight))
     settings.tell()
     return model
 
 
-Named = tuple[Any, Any, Any]  # a weight, its initializer or None, and its layer
+Named = dict[int, tuple[Any, Any]]  # by the identity of a weight: its initializer and its layer
 
 
-def _named(layer: Any) -> Iterator[Named]:
-    """Yield the weights of a layer with their initializers, sublayer by sublayer."""
-    if not layer.weights:
-        return
-    if not isinstance(layer, keras.Model):
-        found = _rebuilt(layer)
-        if found is not None:
-            yield from found
-            return
-    for weight in layer._trainable_variables + layer._non_trainable_variables:
-        yield weight, None, layer
+def _named(layer: Any) -> Named:
+    """Return the initializers of a layer's weights, as far as they are known.
+
+    Each of its layers is asked, the inner ones first: the configuration of an outer one need not
+    hold what the inner were made with.
+    """
+    found: Named = {}
     for inner in layer._layers:
-        yield from _named(inner)
+        found = {**_named(inner), **found}
+    if all(id(weight) in found for weight in layer.weights):
+        return found
+    return {**_rebuilt(layer), **found}
 
 
-def _rebuilt(layer: Any) -> list[Named] | None:
-    """Return the weights of a layer with the initializers that an equal layer asks for.
+def _rebuilt(layer: Any) -> Named:
+    """Return the initializers that an equal layer asks for when it is built.
 
-    None if it has no configuration, or makes other weights than this one has.
+    There are none if the layer has no configuration, or the other makes other weights.
     """
     with _traceless():
         try:
             again = _like(layer)
             again.build_from_config(layer.get_build_config())
         except Exception:
-            return None
-        mine, its = layer.weights, again.weights
-        if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in its]:
-            return None
+            return {}
         owners = {id(weight): inner for inner in again._flatten_layers() for weight in _own(inner)}
-        return [
-            (weight, other._initializer, owners[id(other)])
-            for weight, other in zip(mine, its, strict=True)
-        ]
+        for mine, its in ((layer.weights, again.weights), (_own(layer), _own(again))):
+            if [tuple(weight.shape) for weight in mine] == [tuple(other.shape) for other in its]:
+                return {
+                    id(weight): (other._initializer, owners[id(other)])
+                    for weight, other in zip(mine, its, strict=True)
+                }
+    return {}
 
 
 def _own(layer: Any) -> list[Any]:

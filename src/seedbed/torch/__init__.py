@@ -32,6 +32,7 @@ from .init import (
     zeros_,
 )
 from .modules import init_module_
+from .plans import plan
 from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
@@ -47,6 +48,7 @@ __all__ = [
     "normal_",
     "ones_",
     "orthogonal_",
+    "plan",
     "save_initialized",
     "seeded",
     "sparse_",

@@ -42,6 +42,8 @@ class Layout(NamedTuple):
 
 def has_values(tensor: torch.Tensor) -> bool:
     """Return whether a tensor has values: not one on ``meta``, nor a fake."""
+    if _is_sharded_tensor(tensor):  # its shards have
+        return True
     fake = sys.modules.get("torch._subclasses.fake_tensor")
     return not (tensor.is_meta or (fake is not None and isinstance(tensor, fake.FakeTensor)))
 
@@ -75,7 +77,7 @@ def layout(tensor: torch.Tensor) -> Layout:
     shape = tuple(tensor.shape)
     if is_dtensor(tensor):
         return _dtensor(tensor, shape) if has_values(tensor) else Layout(shape, (), True)
-    if _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor"):
+    if _is_sharded_tensor(tensor):
         shards: Any = tensor
         return Layout(shape, tuple(_shard(shard) for shard in shards.local_shards()), True)
     if not has_values(tensor):
@@ -90,8 +92,7 @@ def is_dtensor(tensor: torch.Tensor) -> bool:
 
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Return whether processes hold pieces of a tensor."""
-    sharded = _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor")
-    return sharded or is_dtensor(tensor) or hasattr(tensor, "ds_shape")
+    return _is_sharded_tensor(tensor) or is_dtensor(tensor) or hasattr(tensor, "ds_shape")
 
 
 def is_placeholder(tensor: torch.Tensor) -> bool:
@@ -99,6 +100,16 @@ def is_placeholder(tensor: torch.Tensor) -> bool:
     if torch.nn.parameter.is_lazy(tensor):
         return False
     return tuple(tensor.shape) == (0,) and not is_sharded(tensor)
+
+
+def note_change(tensor: torch.Tensor) -> None:
+    """Tell autograd that a tensor has other values now."""
+    if not _is_sharded_tensor(tensor):
+        torch.autograd.graph.increment_version(tensor)
+
+
+def _is_sharded_tensor(tensor: torch.Tensor) -> bool:
+    return _is(tensor, "torch.distributed._shard.sharded_tensor", "ShardedTensor")
 
 
 def _is(tensor: torch.Tensor, module: str, name: str) -> bool:

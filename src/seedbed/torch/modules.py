@@ -145,7 +145,7 @@ def recorded(
     """
     if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
         rules, seed = None, rules
-    master = check_seed(seed, OWNER)
+    master = check_seed(seed)
     if not isinstance(master, int):
         raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}")
     if untouched not in ("error", "keep"):
@@ -156,14 +156,17 @@ def recorded(
         rules = ()
     if rules is not None:
         table = _table(rules, default)
-        session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+        session = Session(
+            module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=True
+        )
         fillers = _chosen(table, session, only)
         if buffers and session.has_buffers:
             session.run(lambda: schemes.run(module))
         session.run(lambda: _fill(session, fillers, master))
         session.zero_padding()
         return session
-    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+    keep = untouched == "keep"
+    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=keep)
     if using is None:
         session.run(lambda: schemes.run(module))
     else:

@@ -112,13 +112,13 @@ def save_initialized(
             seed,
             using=using,
             allow_foreign=allow_foreign,
-            dtype=_dtype(dtype),
+            dtype=as_floating(dtype),
             buffers=True,
         )
         files = files_of(tensors_of(session), max_shard_size)
         run = {"weights": digest_of(files), "code": stream_hash(), "torch": torch.__version__}
         job = Job(Path(folder), files, run, resume=resume, force=force)
-        done = job.run(lambda partial: _save_config(model, partial, dtype), progress)
+        done = job.run(lambda partial: save_config(model, partial, dtype), progress)
         return Saved(job.folder, [file.name for file in files], job.values, done)
 
 
@@ -160,7 +160,7 @@ def verify_initialized(
             seed,
             using=using,
             allow_foreign=allow_foreign,
-            dtype=_dtype(dtype),
+            dtype=as_floating(dtype),
             buffers=True,
         )
         files, folder = files_of(tensors_of(session), max_shard_size), Path(folder)
@@ -188,7 +188,8 @@ def verify_initialized(
         return Saved(folder, names, values, compared)
 
 
-def _dtype(dtype: Any) -> torch.dtype | None:
+def as_floating(dtype: Any) -> torch.dtype | None:
+    """Return a floating-point dtype of PyTorch, or None."""
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if found is None and dtype is None:
         return None
@@ -197,14 +198,14 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     return found
 
 
-def _save_config(model: Any, folder: Path, dtype: Any) -> None:
+def save_config(model: Any, folder: Path, dtype: Any) -> None:
     """Write a model's configuration, where it has one as Hugging Face's have."""
     config: Any = getattr(model, "config", None)
     if hasattr(config, "save_pretrained"):
         config = copy.deepcopy(config)
         config.architectures = [type(model).__name__.removeprefix("FSDP")]
         if dtype is not None:
-            config.dtype = _dtype(dtype)
+            config.dtype = as_floating(dtype)
         config.save_pretrained(folder)
     generation: Any = getattr(model, "generation_config", None)
     if hasattr(generation, "save_pretrained"):

@@ -13,7 +13,7 @@ from ..values.untraced import untraced
 from . import standins
 from .arrays import write_window
 from .computed import fixed
-from .layouts import has_values, is_sharded, layout
+from .layouts import has_values, is_sharded, layout, note_change
 
 Filled = TypeVar("Filled", bound=torch.Tensor)
 
@@ -103,5 +103,5 @@ def write(tensor: Filled, init: Initializer) -> Filled:
         for local, window in lies.pieces:
             write_window(local, init, lies.shape, window if lies.sharded else None)
     if lies.pieces:
-        torch.autograd.graph.increment_version(tensor)
+        note_change(tensor)
     return tensor

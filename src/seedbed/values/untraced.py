@@ -13,14 +13,17 @@ def untraced(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """Make `torch.compile` call a function as it is, with a graph break, and not trace it.
 
     Traced, it would lead Dynamo through Numba and LLVM. PyTorch is not imported here: whoever
-    compiles has done so.
+    compiles has imported its compiler.
     """
+    eager: list[Callable[Arguments, Result]] = []
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.compiler.is_dynamo_compiling():
+        dynamo = sys.modules.get("torch._dynamo")
+        if dynamo is None:
             return function(*args, **kwargs)
-        return torch.compiler.disable(function)(*args, **kwargs)
+        if not eager:
+            eager.append(dynamo.disable(function))
+        return eager[0](*args, **kwargs)
 
     return call
