@@ -63,7 +63,7 @@ def refused(which: Callable[[int], bool]) -> Iterator[None]:
     """Refuse the starts, numbered from 0 for each pool, that a function chooses."""
     from seedbed.values import pool
 
-    real, number = pool._thread.start_new_thread, [0]
+    real, number = pool.start_new_thread, [0]
     afresh = pool._start_afresh
 
     def start(*arguments: object) -> int:
@@ -77,7 +77,7 @@ def refused(which: Callable[[int], bool]) -> Iterator[None]:
         afresh()
 
     with (
-        mock.patch.object(pool._thread, "start_new_thread", start),
+        mock.patch.object(pool, "start_new_thread", start),
         mock.patch.object(pool, "_start_afresh", start_afresh),
     ):
         yield

@@ -1,6 +1,5 @@
 """The pool: threads that are refused, interrupted, forked away or late leave no work undone."""
 
-import _thread
 import gc
 import os
 import signal
@@ -56,14 +55,14 @@ class Work:
 def test_helpers_that_started_are_waited_for_where_others_are_refused(
     new_pool, monkeypatch, first, error
 ):
-    started, real = [], _thread.start_new_thread
+    started, real = [], pool.start_new_thread
 
     def start(*arguments):
         if len(started) == first:
             raise error
         started.append(real(*arguments))
 
-    monkeypatch.setattr(_thread, "start_new_thread", start)
+    monkeypatch.setattr(pool, "start_new_thread", start)
     work = Work(40)
     threads.run_chunks(work, 40, 1)
     assert (work.hits == 1).all()
@@ -89,14 +88,14 @@ def test_an_interrupt_at_any_instruction_comes_out_when_no_helper_is_at_work():
 
 def test_an_interrupt_as_a_thread_starts_loses_no_helper(new_pool, monkeypatch):
     """The thread has started, and the caller does not know."""
-    real = _thread.start_new_thread
+    real = pool.start_new_thread
 
     def start(*arguments):
         real(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_thread, "start_new_thread", start)
+        patch.setattr(pool, "start_new_thread", start)
         interrupts = 0
         for _ in range(20):  # until all threads are there
             try:

@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,19 +38,20 @@ def medians(calls: dict[Name, Callable[[], Any]], repeats: int) -> dict[Name, fl
 class NumPyBaseline:
     """NumPy filling one array from as many threads as Seedbed uses, a Generator each."""
 
-    def __init__(self, bit_generator: Any, threads: int) -> None:
-        seeds = np.random.SeedSequence(7).spawn(threads)
+    def __init__(self, bit_generator: Any, count: int) -> None:
+        seeds = np.random.SeedSequence(7).spawn(count)
         self.generators = [np.random.Generator(bit_generator(seed)) for seed in seeds]
-        self.pool = ThreadPoolExecutor(threads)
 
     def fill(self, kind: str, out: np.ndarray) -> None:
         """Fill a 1-D array with ``uniform``, ``normal`` or ``truncated normal`` values."""
-        parts = np.array_split(out, len(self.generators))
-        list(
-            self.pool.map(
-                lambda generator, part: _draw(generator, kind, part), self.generators, parts
-            )
-        )
+        count = len(self.generators)
+        parts = np.array_split(out, count)
+
+        def part(begin: int, end: int) -> None:
+            for generator, values in zip(self.generators[begin:end], parts[begin:end], strict=True):
+                _draw(generator, kind, values)
+
+        threads.run_chunks(part, count, 1)
 
 
 def _draw(generator: np.random.Generator, kind: str, part: np.ndarray) -> None:

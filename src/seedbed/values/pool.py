@@ -4,7 +4,6 @@ No work is left to a helper alone: the caller does what no thread has taken. So 
 be started, is busy or has ended costs time, and nothing else.
 """
 
-import _thread
 import atexit
 import contextlib
 import os
@@ -12,6 +11,7 @@ import queue
 import sys
 import time
 import weakref
+from _thread import allocate_lock, start_new_thread  # as one, where gevent replaces them
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +43,7 @@ class Pool:
     def __init__(self) -> None:
         self._offers: queue.SimpleQueue[Callable[[], Job | None] | None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._turn = _thread.allocate_lock()  # of the threads; callers look on without it
+        self._turn = allocate_lock()  # of the threads; callers look on without it
         self._threads = self._busy = 0
         self._closed = False
 
@@ -54,7 +54,7 @@ class Pool:
         limit, there = most(), self._threads
         try:
             for _ in range(min(helpers + self._busy, limit) - there):
-                _thread.start_new_thread(self._serve, (limit,))
+                start_new_thread(self._serve, (limit,))
                 there += 1
         except (RuntimeError, MemoryError):  # the system, or the end of the interpreter, says no
             pass
@@ -103,9 +103,9 @@ class Job:
 
     def __init__(self, room: int) -> None:
         self.room = room  # for so many helpers
-        self.turn = _thread.allocate_lock()
+        self.turn = allocate_lock()
         self.helpers = 0
-        self.left = _thread.allocate_lock()  # released as the last helper leaves a stopped job
+        self.left = allocate_lock()  # released as the last helper leaves a stopped job
         self.left.acquire()
         self.stopped = False  # nobody joins any more
         self.over = False

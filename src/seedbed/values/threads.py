@@ -5,8 +5,8 @@ Numba's own ``prange`` they survive ``fork``, may be asked by several threads at
 Ctrl-C through between chunks.
 """
 
-import _thread
 import sys
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -157,7 +157,7 @@ class _Handover(pool.Job):
         self.settle()
 
     def _hand(self, item: Any) -> None:
-        taken = _thread.allocate_lock()
+        taken = allocate_lock()
         taken.acquire()
         self.made.append(taken)
         with self.turn:
