@@ -165,9 +165,7 @@ def _tensors(
 def _told(metadata: dict[str, str], shards: dict[str, Any], name: str) -> dict[str, Any]:
     """Return what our metadata say of a tensor, by the last word of their names."""
     told: dict[str, Any] = {}
-    if f"{name}.initializer" not in metadata:
-        return told
-    for key in (*_DESCRIPTION, "seed"):
+    for key in (*_DESCRIPTION, "seed") if f"{name}.initializer" in metadata else ():
         value = metadata.get(f"{name}.{key}")
         if value is not None:
             told[key] = value if key == "dtype" else parse_json(value.encode())
