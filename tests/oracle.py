@@ -254,6 +254,10 @@ def values(kind, parameters, dtype, elements, seed, stream=0):
         lower, upper = bounds or (-2, 2)
         low = max(low, float(least(first + lower * second, dtype)))
         high = min(high, -float(least(-(first + upper * second), dtype)))
+        if low > high:  # no number of the dtype lies between
+            low = high = float(
+                np.asarray(first + (lower * second + upper * second) / 2).astype(dtype)
+            )
     result = fma(base, np.full_like(base, scale), np.full_like(base, shift))
     result = np.where(result > real(low), result, real(low) + real(0))  # no bound is -0
     return np.where(real(high) < result, real(high) + real(0), result).astype(dtype)

@@ -104,7 +104,7 @@ def test_several_tables_and_all_dtypes():
         "a": np.arange(12, dtype=ml_dtypes.bfloat16).reshape(4, 3),
         "b": np.array([True, False]),
         "c": np.arange(3, dtype="int64"),
-        "scalar": np.float64(2.5).reshape(()),
+        "scalar": np.array(2.5),
         "empty": np.empty((0, 4), "float16"),
         "flat": np.empty((4, 0), "float16"),
     }

@@ -232,6 +232,15 @@ def test_a_tie_that_to_empty_broke_is_tied_again():
     assert torch.equal(seeded.init_module_(Tied(), seed=7).inner.weight, expected)
 
 
+def test_reparametrized_weights_are_refused_by_their_names():
+    layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"parametrizations\.weight\.original\d: is read before"):
+        seeded.init_module_(layer, seed=7)
+    rules = {"bias": "zeros", "*.original0": "ones", "*.original1": seeded.xavier_normal_}
+    seeded.init_module_(layer, rules, seed=7)
+    assert torch.allclose(layer.weight.norm(dim=1), torch.ones(2))
+
+
 def test_a_buffer_that_nothing_sets_after_to_empty_is_named():
     class Rotary(torch.nn.Module):
         def __init__(self):
@@ -292,6 +301,10 @@ def scaling(self):
     self.weight.data.mul_(2.0).round_()
 
 
+def reading(self):
+    torch.nn.init.constant_(self.bias, float(self.weight.norm()))
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
@@ -301,6 +314,7 @@ def scaling(self):
         (foreign_in_place, "0.weight: bernoulli_ draws random numbers for which"),
         (reshaping, "0.weight: its initialization gave it another shape, (2, 2)"),
         (scaling, "0.weight: the model initializes only part of it"),
+        (reading, "0.weight: is read before the initialization sets it; give using="),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line_before_any_work(method, message):

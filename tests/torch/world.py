@@ -232,8 +232,36 @@ def refused(world: int) -> None:
         seeded.fill_(tensor, initializers.RandomNormal())
 
 
+class Tied(torch.nn.Module):
+    """As those of Hugging Face, which declare what is tied."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(10, 4)
+        self.output = torch.nn.Linear(4, 10, bias=False)
+        self.output.weight = self.words.weight
+
+    def get_expanded_tied_weights_keys(self, all_submodels=False):
+        return {"output.weight": "words.weight"}
+
+
+def torn(world: int) -> None:
+    """What is tied on meta, and sharded, is two parameters after to_empty."""
+    with torch.device("meta"):
+        model = Tied()
+        model.output.weight = torch.nn.Parameter(model.output.weight.detach().clone())
+    fully_shard(model)
+    model.to_empty(device="cpu")
+    with pytest.warns(UserWarning, match=r"output.weight to words.weight tied, but they are"):
+        seeded.init_module_(model, seed=7)
+    assert sha256([model.output.weight]) == sha256([model.words.weight])
+    plain = seeded.init_module_(Tied(), seed=7)
+    assert sha256([model.words.weight]) == sha256([plain.words.weight])
+
+
 def process(rank: int, world: int) -> None:
     refused(world)
+    torn(world)
     lines = [f"hashes all {same_tensors(world)} {same_models(world)}", *same_schemes(world)]
     if world == 2:
         same_as_flat_parameters()

@@ -156,14 +156,17 @@ def recorded(
         rules = ()
     if rules is not None:
         table = _table(rules, default)
-        session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+        session = Session(
+            module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=True
+        )
         fillers = _chosen(table, session, only)
         if buffers and session.has_buffers:
             session.run(lambda: schemes.run(module))
         session.run(lambda: _fill(session, fillers, master))
         session.zero_padding()
         return session
-    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype)
+    keep = untouched == "keep"
+    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=keep)
     if using is None:
         session.run(lambda: schemes.run(module))
     else:

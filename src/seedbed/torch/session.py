@@ -32,6 +32,8 @@ class Session:
         Whether PyTorch's generator may draw what has no counterpart here.
     dtype : torch.dtype, optional
         Of the floating-point parameters, in place of their own.
+    keep : bool
+        Whether parameters may keep values that they have, or be made of them.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Session:
         *,
         allow_foreign: bool = False,
         dtype: torch.dtype | None = None,
+        keep: bool = False,
     ) -> None:
-        self.model, self._dtype = model, dtype
+        self.model, self._dtype, self._keep = model, dtype, keep
         self.members = tie(model, prefix, members(model, prefix))
         modules = {id(module): name for name, module in plain_modules(model, prefix)}
         self.recording = Recording(seed, modules, allow_foreign=allow_foreign)
@@ -57,7 +60,7 @@ class Session:
         meta = torch.empty(shape, dtype=dtype, device="meta")
         device = tensor.device if has_values(tensor) else torch.device("cpu")
         root = Root(meta, device, seed, one.name)
-        if has_values(tensor) and not one.layout.sharded:
+        if has_values(tensor) and not one.layout.sharded and (self._keep or one.buffer):
             root.initial = lambda: tensor.detach().to(dtype, copy=True)
         return root
 

@@ -113,7 +113,8 @@ class Root:
         if not self.complete:
             if self.initial is None:
                 raise UnreadableError(
-                    f"{self.name or 'a tensor'} of shape {self.shape} is read before it is set"
+                    f"{self.name or 'a tensor'}: is read before the initialization sets it; give "
+                    "using= that does"
                 )
             value = self.initial()
         else:
