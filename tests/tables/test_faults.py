@@ -8,7 +8,9 @@ import contextlib
 import errno
 import os
 import random
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,16 @@ from tests.storage.disk import Calls, Disk, Killed
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (700, 30)  # 84 kB, more than 20 pages
 WHOLE = INIT(SHAPE)
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """A folder in memory, where there is one: thousands of flushes are made here."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 def write(folder, case, **options):

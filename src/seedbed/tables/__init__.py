@@ -7,6 +7,7 @@ from ..errors import OutputError
 from .advice import ScaleWarning
 from .finishing import finish
 from .layout import Tensor
+from .opening import StoredTable, Tables, open
 from .plan import named_seed, read_plan, write_plan
 from .reading import describe, tensors
 from .verifying import Report, verify
@@ -16,11 +17,14 @@ __all__ = [
     "OutputError",
     "Report",
     "ScaleWarning",
+    "StoredTable",
     "Summary",
+    "Tables",
     "Tensor",
     "describe",
     "finish",
     "named_seed",
+    "open",
     "read_plan",
     "tensors",
     "verify",

@@ -165,13 +165,12 @@ def _tensors(
 def _told(metadata: dict[str, str], shards: dict[str, Any], name: str) -> dict[str, Any]:
     """Return what our metadata say of a tensor, by the last word of their names."""
     told: dict[str, Any] = {}
-    if f"{name}.initializer" not in metadata:
-        return told
-    for key in (*_DESCRIPTION, "seed"):
+    ours = f"{name}.initializer" in metadata
+    for key in (*_DESCRIPTION, "seed") if ours else ():
         value = metadata.get(f"{name}.{key}")
         if value is not None:
             told[key] = value if key == "dtype" else parse_json(value.encode())
-    if "DCP_SHARDING_INFO" in metadata:
+    if name in shards or (ours and "DCP_SHARDING_INFO" in metadata):
         told["saved_offsets"] = mapping(shards.get(name), brief(name)).get("saved_offsets")
     return told
 
