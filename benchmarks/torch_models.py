@@ -1,8 +1,8 @@
 """The initial weights of a transformer of 1.3·10⁹ parameters: Seedbed's, and PyTorch's own.
 
-Run as ``python -m benchmarks.torch_models [LAYERS]``. Both models are made on ``meta`` and get their
-memory from `to_empty`, which is touched before the clock starts; then each is initialized by its own
-scheme, in turn. Prints seconds, and how many times as fast Seedbed is.
+Run as ``python -m benchmarks.torch_models [LAYERS]``. A model is made on ``meta`` and gets memory
+from `to_empty`, which is touched before the clock starts; then it is initialized by its own scheme,
+by PyTorch and by Seedbed in turn. Prints seconds, and how many times as fast Seedbed is.
 """
 
 import sys
@@ -72,7 +72,7 @@ def main(layers: int) -> None:
         ours, theirs = [], []
         for turn in range(turns):
             theirs.append(seconds(large.init_weights))
-            ours.append(seconds(lambda seed=turn: seeded.init_module_(large, seed=seed)))
+            ours.append(seconds(seeded.init_module_, large, turn))
         print(
             f"{count:,} parameters, {kind}: PyTorch {min(theirs):.2f} s, Seedbed {min(ours):.2f} s "
             f"({count / min(ours) / 1e9:.2f}·10⁹/s), {min(theirs) / min(ours):.1f} times as fast"
