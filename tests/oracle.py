@@ -1,33 +1,30 @@
 """The stream contract (kernels/README.md) in plain Python integers and plain NumPy.
 
-Nothing here comes from the package: Philox is computed with Python's integers, a fused
-multiply-add with exact sums of float64, and the polynomials' coefficients stand here again.
+Nothing here comes from the package: Philox is computed with Python's integers and a fused
+multiply-add with exact sums. The coefficients are those of kernels/contract/polynomials.json.
 """
+
+import json
+from fractions import Fraction
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 
 M32 = 2**32 - 1
-LOG = {
-    np.float32: "-2 0.99999976 -0.66668373 0.5000415 -0.3991366 0.33124825 -0.2990464 0.28733477 "
-    "-0.17444193",
-    np.float64: "-2 0.9999999999999685 -0.6666666666666242 0.5000000000155644 -0.40000000002452 "
-    "0.3333333310983735 -0.2857142812440032 0.2500001430386271 -0.22222257797825432 "
-    "0.19999524552251557 -0.18180366428391528 0.16675160214066334 -0.15417158928775143 "
-    "0.1421208328974906 -0.12933447561662986 0.1262201453583964 -0.14189328205155216 "
-    "0.13387285812734387 -0.06138270581701537",
-}
-SIN = {
-    np.float32: "3.1415927 -5.16771 2.5500698 -0.5982421 0.07756039",
-    np.float64: "3.141592653589793 -5.167712780049969 2.550164039877294 -0.5992645293187382 "
-    "0.0821458865698926 -0.007370430478762461 0.0004662996887731736 -2.1903185420805378e-05 "
-    "7.69472732830679e-07",
-}
-COS = {
-    np.float32: "1 -4.934802 4.058709 -1.3352121 0.23493756 -0.024396716",
-    np.float64: "1 -4.934802200544676 4.058712126416498 -1.3352627688434646 0.23533063012980845 "
-    "-0.025806888739358047 0.0019295562836343031 -0.00010456658087273931 4.149591867063527e-06",
-}
+CONTRACT = Path(__file__).parents[1] / "kernels" / "contract"
+POLYNOMIALS = json.loads((CONTRACT / "polynomials.json").read_text())
+
+
+def coefficients(letter):
+    return {
+        real: [real(number["decimal"]) for number in POLYNOMIALS[real.__name__][letter]]
+        for real in (np.float32, np.float64)
+    }
+
+
+LOG, SIN, COS = coefficients("P"), coefficients("S"), coefficients("C")
+MINUS_2_LN_2 = float(POLYNOMIALS["float64"]["minus_2_ln_2"]["decimal"])
 
 
 def philox(counter, key):
@@ -80,13 +77,17 @@ def fma(a, b, c):
     top, bottom = two_sum(c, low)
     result, rest = two_sum(high, top)
     result = result + round_to_odd(*two_sum(bottom, rest))
-    return np.where(result == 0, a * b + c, result)  # for the sign of a zero
+    result = np.where(result == 0, a * b + c, result)  # for the sign of a zero
+    for at in np.flatnonzero(np.abs(result) < 2.0**-900):  # where what is lost may be lost
+        exact = Fraction(a.flat[at]) * Fraction(b.flat[at]) + Fraction(c.flat[at])
+        if exact:
+            result.flat[at] = float(exact)
+    return result
 
 
-def polynomial(text, x):
-    coefficients = [x.dtype.type(c) for c in text.split()]
-    value = np.full_like(x, coefficients[-1])
-    for c in coefficients[-2::-1]:
+def polynomial(numbers, x):
+    value = np.full_like(x, numbers[-1])
+    for c in numbers[-2::-1]:
         value = fma(value, x, np.full_like(x, c))
     return value
 
@@ -100,7 +101,7 @@ def minus_two_log(u):
     bits = u.view(integer).astype(np.int64)
     exponent = (bits - root) >> width
     f = (bits - (exponent << width)).astype(integer).view(real) - real(1)
-    scale = np.full_like(u, -2 * np.log(2.0))
+    scale = np.full_like(u, MINUS_2_LN_2)
     return fma(exponent.astype(real), scale, f * polynomial(LOG[real], f))
 
 
@@ -150,14 +151,24 @@ def unit_open_closed(*words):
 
 
 def places(elements, wide, seed, stream, attempt):
-    """Return the words of the elements' lanes, and the elements' places in them."""
-    per_tile = 64 if wide else 128
-    lanes = [e // per_tile * 32 + e % 32 for e in elements]
-    key = (seed & M32, seed >> 32)
-    words = np.array(
-        [philox((lane & M32, lane >> 32, attempt, stream), key) for lane in lanes], np.int64
-    ).reshape(-1, 4)
-    return words, np.array([e % per_tile // 32 for e in elements], np.int64)
+    """Return the words of the elements' lanes, and the elements' places in them.
+
+    An element of a table is its number; one of a row of a key is (key, column).
+    """
+    slots = 2 if wide else 4
+    found = []
+    for element in elements:
+        if isinstance(element, tuple):
+            key, column = element
+            found.append((key, 2**31 + column // slots, column % slots))
+        else:
+            tile, within = divmod(element, 32 * slots)
+            found.append((tile * 32 + within % 32, stream, within // 32))
+    seed_words = (seed & M32, seed >> 32)
+    words = [
+        philox((lane & M32, lane >> 32, attempt, fourth), seed_words) for lane, fourth, _ in found
+    ]
+    return np.array(words, np.int64).reshape(-1, 4), np.array([p for *_, p in found], np.int64)
 
 
 def candidates(bounds, elements, wide, seed, stream, attempt):
@@ -205,7 +216,7 @@ def base_values(kind, elements, wide, seed, stream=0, attempt=0):
 
 
 def values(kind, parameters, dtype, elements, seed, stream=0):
-    """Return elements of a table as its dtype holds them.
+    """Return elements of a table, or of rows of keys, as its dtype holds them.
 
     `parameters` are minval and maxval, or mean and stddev, and of a "rare" truncated normal its
     bounds.
@@ -213,7 +224,7 @@ def values(kind, parameters, dtype, elements, seed, stream=0):
     dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
     wide = dtype == np.float64
     real = np.float64 if wide else np.float32
-    elements = [int(e) for e in elements]
+    elements = [e if isinstance(e, tuple) else int(e) for e in elements]
     first, second, *bounds = parameters
     shift, scale = first, second
     if kind == "rare":
@@ -243,8 +254,13 @@ def values(kind, parameters, dtype, elements, seed, stream=0):
         lower, upper = bounds or (-2, 2)
         low = max(low, float(least(first + lower * second, dtype)))
         high = min(high, -float(least(-(first + upper * second), dtype)))
+        if low > high:  # no number of the dtype lies between
+            low = high = float(
+                np.asarray(first + (lower * second + upper * second) / 2).astype(dtype)
+            )
     result = fma(base, np.full_like(base, scale), np.full_like(base, shift))
-    return np.clip(result, real(low), real(high)).astype(dtype)
+    result = np.where(result > real(low), result, real(low) + real(0))  # no bound is -0
+    return np.where(real(high) < result, real(high) + real(0), result).astype(dtype)
 
 
 def least(bound, dtype):

@@ -73,8 +73,8 @@ STREAMS = {
 }
 
 
-def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, float]]:
-    """Return names and p-values of a test of dieharder."""
+def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, float, int]]:
+    """Return names and p-values of a test of dieharder, and how many words it read at most."""
     command = [
         "dieharder",
         "-g",
@@ -91,6 +91,7 @@ def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        number = 0
         with contextlib.suppress(BrokenPipeError):  # when it has read enough
             for number in itertools.count():
                 process.stdin.write(words(number).tobytes())
@@ -98,7 +99,8 @@ def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, 
             process.stdin.close()
         printed = process.stdout.read().decode()
     found = re.findall(r"^\s*(\w+)\s*\|\s*(\d+)\s*\|\s*([\d.]+)\s*\|?\s*$", printed, re.MULTILINE)
-    return [(f"{name} {size}", float(p)) for name, size, p in found]
+    read = (number + 1) * TILES * 128
+    return [(f"{name} {size}", float(p), read) for name, size, p in found]
 
 
 def check(full: bool) -> list[Finding]:
@@ -110,6 +112,8 @@ def check(full: bool) -> list[Finding]:
     for name, make in STREAMS.items():
         words = make()
         for test in (*QUICK, *LONG) if full else QUICK:
-            for what, p in dieharder(test, words):
-                found.append(Finding(f"dieharder: {name}", what, 0, p))
+            found += [
+                Finding(f"dieharder: {name}", what, read, p)
+                for what, p, read in dieharder(test, words)
+            ]
     return found

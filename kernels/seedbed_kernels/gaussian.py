@@ -4,7 +4,6 @@ Logarithm, sine and cosine are minimax polynomials evaluated by `fma`, so that e
 the same bits. Largest errors over all inputs are stated with each and checked by the tests.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -117,8 +116,8 @@ cos_pi_float64 = polynomial(
     F64(-0.00010456658087273931),
     F64(4.149591867063527e-06),
 )
-MINUS_2_LN_2_F32 = F32(-2.0 * math.log(2.0) * 2.0**-23)  # for an exponent times 2**23
-MINUS_2_LN_2_F64 = F64(-2.0 * math.log(2.0))
+MINUS_2_LN_2_F64 = F64(-1.3862943611198906)
+MINUS_2_LN_2_F32 = F32(MINUS_2_LN_2_F64 * 2.0**-23)  # for an exponent times 2**23
 ONE_F32 = F32(1.0)
 ONE_F64 = F64(1.0)
 SQRT_HALF_BITS_F32 = np.int32(0x3F3504F3)

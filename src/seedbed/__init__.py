@@ -5,6 +5,8 @@ Frameworks have a module each, imported by name: ``seedbed.keras``, ``seedbed.ja
 ``seedbed.torch``.
 """
 
+from seedbed_kernels import forking  # from now on forks wait for what is first imported
+
 TYPE_CHECKING = False  # typing's is not imported: the command is to answer Ctrl-C early
 if TYPE_CHECKING:
     from . import initializers, tables
@@ -17,8 +19,6 @@ __all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
 def __getattr__(name: str) -> object:
     """Import what is first asked for; forks wait until it is there."""
     import importlib
-
-    from seedbed_kernels import forking
 
     with forking.first_use():
         if name in ("initializers", "tables"):

@@ -13,6 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
 
 
 @pytest.mark.frameworks
+@pytest.mark.torch
 def test_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S):

@@ -13,11 +13,11 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="needs pip install 'seedbed[test]'")
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from seedbed import cli, initializers
-from seedbed.errors import SeedbedError
+from seedbed.errors import ArgumentError, SeedbedError
 from seedbed.seeds import SeedGenerator
 from tests import oracle
 
@@ -74,6 +74,16 @@ def windows(draw):
     return tuple(shape), tuple(window)
 
 
+def made(init, shape, dtype, **part):
+    """Return what an initializer makes; bounds between which a dtype has no number are refused."""
+    try:
+        return init(shape, dtype, **part)
+    except ArgumentError as error:
+        if f"no {dtype} number lies" not in str(error):
+            raise
+        reject()
+
+
 def elements(shape, window):
     """Return the numbers of a window's elements, as Python's integers, in C order."""
     found = [0]
@@ -87,7 +97,7 @@ def elements(shape, window):
 def test_windows_have_the_oracles_values(recipe, where, dtype):
     init, kind, parameters, seed = recipe
     shape, window = where
-    found = init(shape, dtype, window=window)
+    found = made(init, shape, dtype, window=window)
     expected = oracle.values(kind, parameters, dtype, elements(shape, window), seed)
     assert found.shape == tuple(axis.stop - axis.start for axis in window)
     assert found.tobytes() == expected.tobytes()
@@ -107,7 +117,9 @@ def test_rows_have_the_oracles_values(recipe, height, width, ids, dtype, margin)
     init, kind, parameters, seed = recipe
     ids = [number % height for number in ids]
     numbers = [row * width + column for row in ids for column in range(width)]
+    found = made(init, (height, width), dtype, rows=ids)
     expected = oracle.values(kind, parameters, dtype, numbers, seed).reshape(len(ids), width)
+    assert found.tobytes() == expected.tobytes()
     wide = np.zeros((len(ids), width + margin), expected.dtype)
     init((height, width), rows=ids, out=wide[:, :width])
     assert wide[:, :width].tobytes() == expected.tobytes()

@@ -312,9 +312,9 @@ def test_classes_that_take_anything_and_names_of_keras_2():
 
 def test_a_generator_has_so_many_draws():
     generator = initializers.SeedGenerator(7)
-    generator._draws = 2**32 - 2
-    assert generator.next().draw == 2**32 - 1
-    with pytest.raises(ValueError, match=r"SeedGenerator: .* 4294967295 draws"):
+    generator._draws = 2**31 - 2
+    assert generator.next().draw == 2**31 - 1
+    with pytest.raises(ValueError, match=r"SeedGenerator: .* 2147483647 draws"):
         generator.next()
 
 

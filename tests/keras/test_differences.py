@@ -68,6 +68,7 @@ def test_call():
     assert list(ours)[:3] == list(inspect.signature(theirs.HeNormal.__call__).parameters)
     assert [p.name for p in ours.values() if p.kind == p.KEYWORD_ONLY] == [
         "window",
+        "rows",
         "out",
         "device",
     ]

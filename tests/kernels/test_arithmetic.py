@@ -41,7 +41,7 @@ def altered(mode):
 
 
 def forget():
-    for cached in (recipes.kernel_sampler, host._filler, host._keyed_filler):
+    for cached in (recipes.kernel_sampler, host._filler):
         cached.cache_clear()
 
 

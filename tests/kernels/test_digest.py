@@ -11,7 +11,7 @@ import pytest
 
 from seedbed.values.digest import DECIDING, stream_hash
 from seedbed_kernels import digest
-from tests import processes
+from tests import oracle, processes
 
 SOURCE = "LEAST = {'a', 'b', 'c'}\n\ndef f(x=1.5):\n    return x in {'a', 'b', 'c'}, lambda: -0.0\n"
 REACHED = """
@@ -111,7 +111,7 @@ def test_all_code_that_a_draw_reaches_is_in_the_digest():
 
 
 def test_a_change_anywhere_in_it_is_another_stream_hash(tmp_path):
-    """Such as `LEAST_KEPT`, which decides how a truncated normal is drawn."""
+    """Such as `PRECISION`, which decides how a truncated normal is drawn."""
     code = "from seedbed.values.digest import stream_hash; print(stream_hash())"
     for name in ("seedbed", "seedbed_kernels"):
         source = importlib.import_module(name).__path__[0]
@@ -119,6 +119,55 @@ def test_a_change_anywhere_in_it_is_another_stream_hash(tmp_path):
     assert processes.output(code, PYTHONPATH=str(tmp_path)).strip() == stream_hash()
     recipes = tmp_path / "seedbed" / "values" / "recipes.py"
     text = recipes.read_text()
-    assert "LEAST_KEPT = 0.05" in text
-    recipes.write_text(text.replace("LEAST_KEPT = 0.05", "LEAST_KEPT = 0.04"))
+    assert "PRECISION = 320" in text
+    recipes.write_text(text.replace("PRECISION = 320", "PRECISION = 321"))
     assert processes.output(code, PYTHONPATH=str(tmp_path)).strip() != stream_hash()
+
+
+DRAW = """
+import sys
+import seedbed_kernels
+from seedbed import initializers
+assert seedbed_kernels.__file__.startswith(sys.argv[1]), seedbed_kernels.__file__
+values = initializers.RandomUniform(0.0, 1.0, seed=7)((300,))
+print(values.tobytes().hex(), "numba" in sys.modules)
+"""
+INSTALLED = {
+    "compiled only": lambda source, folder: compiled_only(source, folder),
+    "zip": lambda source, folder: zipped(source, folder.with_suffix(".zip")),
+    "zip of compiled only": lambda source, folder: zipped(
+        compiled_only(source, folder), folder.with_suffix(".zip")
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    """Return the sources of two releases, of which the second draws numbers half as large."""
+    found = []
+    for name in ("first", "second"):
+        folder = tmp_path_factory.mktemp(name)
+        for package in ("seedbed", "seedbed_kernels"):
+            source = importlib.import_module(package).__path__[0]
+            shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        found.append(folder)
+    floats = found[1] / "seedbed_kernels" / "floats.py"
+    text = floats.read_text()
+    assert "TWO_M24 = F32(2.0**-24)" in text
+    floats.write_text(text.replace("TWO_M24 = F32(2.0**-24)", "TWO_M24 = F32(2.0**-25)"))
+    return found
+
+
+@pytest.mark.parametrize("kind", INSTALLED)
+def test_each_installation_draws_its_own_values(releases, tmp_path, kind):
+    """On one cache folder, in one place, one after the other; what the first has kept it finds."""
+    whole = oracle.values("uniform", (0.0, 1.0), "float32", range(300), 7)
+    for release, values in zip(releases, (whole, whole / 2), strict=True):
+        place = INSTALLED[kind](release, tmp_path / "place")
+        cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(place)}
+        expected = values.tobytes().hex()
+        assert processes.output(DRAW, place, **cache).split() == [expected, "True"]
+        if release == releases[0] and kind == "compiled only":
+            assert processes.output(DRAW, place, **cache).split() == [expected, "False"]
+        shutil.rmtree(tmp_path / "place", ignore_errors=True)
+    assert len(list((tmp_path / "cache").iterdir())) == 2

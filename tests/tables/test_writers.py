@@ -87,7 +87,7 @@ def test_two_starts_at_once(tmp_path):
             said = sorted(results.get(timeout=60) for _ in children)
             assert processes.exit_codes(children) == [0, 0]
         assert said[1] == "written"
-        assert "OutputError" in said[0]
+        assert "TakenError" in said[0]
         assert os.listdir(path.parent) == ["table.npy"]
 
 

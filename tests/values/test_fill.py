@@ -59,6 +59,8 @@ BAD = [
     (((4,),), {"window": (2,)}, TypeError, "Thing: window .* slices"),
     (((4,),), {"window": slice(0, 2)}, TypeError, "Thing: window .* tuple"),
     (((4, 4),), {"out": ones(4, 3)}, ValueError, r"Thing: out .* \(4, 4\); given \(4, 3\)"),
+    (((4, 4),), {"out": ones(2, 8)}, ValueError, r"Thing: out .* \(4, 4\); given \(2, 8\)"),
+    (((4, 4), "float32"), {"out": ones(4, 4, dtype="i4")}, ValueError, "Thing: out .* given int32"),
     (((4, 4),), {"out": ones(4, 4, order="F")}, ValueError, "Thing: out .* C-contiguous"),
     (((4, 4),), {"out": ones(4, 8)[:, ::2]}, ValueError, "Thing: out .* C-contiguous"),
     (((4, 4), "float64"), {"out": ones(4, 4)}, ValueError, "Thing: out .* float64; given float32"),

@@ -6,6 +6,7 @@ import pytest
 from seedbed import initializers, seeds
 from seedbed.errors import SeedbedError
 from seedbed.values.dtypes import FLOATING
+from tests import oracle
 
 KEYS = np.array([0, 1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 77], np.uint64)
 INITS = {
@@ -36,6 +37,29 @@ def test_a_row_depends_on_its_key_alone(name, dtype):
     assert grid.tobytes() == wide.tobytes()
     assert grid.shape == (2, 4, 300)
     assert len({row.tobytes() for row in wide}) == 8
+
+
+def words(key, group):
+    """Return the words of a group of columns, by Python's integers."""
+    return oracle.philox((key % 2**32, key >> 32, 0, 2**31 + group), (7, 0))
+
+
+def test_values_are_those_of_the_contract():
+    """A lane is a key and a group of four columns, in float64 of two."""
+    keys = [int(key) for key in KEYS]
+    lanes = np.array([[words(key, group) for group in range(3)] for key in keys], np.int64)
+    uniform = initializers.RandomUniform(0.0, 1.0, seed=7)
+    normal = initializers.RandomNormal(0.0, 1.0, seed=7)
+    expected = oracle.uniforms(lanes).reshape(8, 12)
+    np.testing.assert_array_equal(uniform.keyed(KEYS, 12), expected)
+    expected = oracle.uniforms_float64(lanes[..., ::2], lanes[..., 1::2]).reshape(8, 6)
+    np.testing.assert_array_equal(uniform.keyed(KEYS, 6, "float64"), expected)
+    pairs = oracle.normals(lanes[..., ::2].reshape(-1), lanes[..., 1::2].reshape(-1))
+    expected = np.stack(pairs, axis=1).reshape(8, 12)
+    np.testing.assert_array_equal(normal.keyed(KEYS, 12), expected)
+    pairs = oracle.normals_float64(*lanes.reshape(-1, 4).T)
+    expected = np.stack(pairs, axis=1).reshape(8, 6)
+    np.testing.assert_array_equal(normal.keyed(KEYS, 6, "float64"), expected)
 
 
 def test_keys_are_64_bits():

@@ -63,6 +63,8 @@ def _stop_at_once() -> None:
 
 
 def _stop(number: int, _: object) -> None:
+    for other in _STOPS:
+        signal.signal(other, signal.SIG_IGN)  # one line, however many signals come
     try:
         os.write(2, f"seedbed: {_STOPS[number]}\n".encode())
     finally:

@@ -13,8 +13,13 @@ from .arguments import as_array
 
 
 def makes_parts(call: Callable[..., Any]) -> bool:
-    """Return whether a call takes a window and an array to fill by name."""
-    return {"window", "out"} <= inspect.signature(call).parameters.keys()
+    """Return whether a call takes a window by name, and an array to fill by name or among others.
+
+    Others alone do not tell: classes of Keras' documents take and ignore them.
+    """
+    parameters = inspect.signature(call).parameters
+    others = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return "window" in parameters and ("out" in parameters or others)
 
 
 def cutting(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import OutputError, SeedbedError, StorageError
+from .direct import write_all
 
 _AT = os.open in os.supports_dir_fd  # POSIX
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -194,10 +195,12 @@ class Folder:
         self.remove(new)
         try:
             fd = self.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            with self._telling(new), open(fd, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with self._telling(new):
+                    write_all(fd, text.encode(), 0)
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
             self.replace(new, name)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -24,6 +24,10 @@ if hasattr(os, "register_at_fork"):  # a child writes nothing yet, and holds no 
     os.register_at_fork(after_in_child=_writing.clear)
 
 
+class TakenError(OutputError):
+    """Somebody else is writing a file, or the same part of it."""
+
+
 @contextlib.contextmanager
 def locked(folder: Folder, name: str, part: int, of: int, *, create: bool = True) -> Iterator[int]:
     """Open a file for writing part `part` of `of`, from 1, as the only writer of that part.
@@ -38,8 +42,10 @@ def locked(folder: Folder, name: str, part: int, of: int, *, create: bool = True
 
     Raises
     ------
-    OutputError
+    TakenError
         If somebody else writes that part, or a part in common with it.
+    OutputError
+        If the name is one of something else than a regular file.
     """
     key, mine = _key(folder, name), object()
     try:
@@ -62,7 +68,7 @@ def is_taken(folder: Folder, name: str, part: int, of: int) -> bool:
     try:
         with locked(folder, name, part, of, create=False):
             return False
-    except OutputError:
+    except TakenError:
         return True
     except OSError:
         return False
@@ -110,14 +116,14 @@ def _lock(fd: int, folder: Folder, name: str, part: int, of: int) -> None:
 
 def remove_empty(folder: Folder, name: str, fd: int) -> None:
     """Remove a file that is open here for writing, unless it holds something or others write it."""
-    with contextlib.suppress(OutputError):
+    with contextlib.suppress(TakenError):
         _lock(fd, folder, name, 1, 1)
         if os.fstat(fd).st_size == 0:
             folder.remove(name)
 
 
-def _taken(folder: Folder, name: str) -> OutputError:
-    return OutputError(f"{folder.path / name}: another process is writing it")
+def _taken(folder: Folder, name: str) -> TakenError:
+    return TakenError(f"{folder.path / name}: another process is writing it")
 
 
 def is_at(fd: int, folder: Folder, name: str) -> bool:

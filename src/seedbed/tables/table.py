@@ -1,7 +1,6 @@
 """One table: its name, what is in it, and any of its elements."""
 
 import functools
-import inspect
 import math
 import operator
 import os
@@ -16,6 +15,7 @@ import numpy as np
 from .. import initializers
 from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief, naming
 from ..initializers.initializer import RandomInitializer
+from ..initializers.whole import makes_parts
 from ..locks import cached_property
 from ..storage.direct import read_all
 from ..storage.foreign import mapping, natural, naturals, open_regular, text
@@ -264,7 +264,7 @@ def makes_windows(init: initializers.Initializer) -> bool:
     if type(init).__call__ is initializers.Initializer.__call__:
         return True
     try:
-        return {"window", "out"} <= inspect.signature(type(init).__call__).parameters.keys()
+        return makes_parts(type(init).__call__)
     except ValueError:  # of a class not written in Python
         return False
 

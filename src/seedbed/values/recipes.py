@@ -4,9 +4,9 @@ Each recipe's `check` refuses a shape or dtype that it does not fit, before any 
 """
 
 import functools
-import math
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,10 @@ from .seeds import Stream
 from .window import Window
 
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
-LEAST_KEPT = 0.05  # of a normal between the bounds, to redraw what lies outside: 20 draws or fewer
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
+FLAT = 10.0  # stddev: beyond lie 2e-23 of a normal distribution
+PRECISION = 320  # bits after the point
+PI = 0x3243F6A8885A308D313198A2E03707344A4093822299F31D0082EFA98EC4E6C89452821E638D01377
 CHECKED = 1 << 18  # elements of a constant that are looked at together
 
 
@@ -246,7 +248,7 @@ def kernel_sampler(recipe: Random, dtype: np.dtype) -> Any:
         high = largest_not_above(min(first + above, most), dtype)
         if low > high:  # none between the bounds
             low = high = _nearest(first + (below + above) / 2, dtype)
-        if _kept(lower, upper) < LEAST_KEPT:
+        if keeps_little(lower, upper):
             if upper <= 0.0:  # as its mirror image
                 scale, lower, upper = -second, -upper, -lower
             shift = first + lower * scale
@@ -271,10 +273,30 @@ def _rare(lower: float, upper: float) -> tuple[type, tuple[float, ...]]:
     return samplers.TailNormal, (0.0, upper - lower, near)
 
 
-def _kept(lower: float, upper: float) -> float:
-    """Return how much of a normal distribution lies between bounds."""
-    below, above = (math.erfc(-bound / math.sqrt(2)) / 2 for bound in (lower, upper))
-    return above - below
+@functools.lru_cache(256)
+def keeps_little(lower: float, upper: float) -> bool:
+    """Return whether less than 1/20 of a normal distribution lies between bounds.
+
+    Integers decide it: the C libraries' erfc differ in the last digits, and so would tables.
+    """
+    kept = _integral(upper) - _integral(lower)
+    return 400 * kept * kept < 2 * PI << PRECISION  # (kept / sqrt(2 pi))**2 < (1 / 20)**2
+
+
+def _integral(bound: float) -> int:
+    """Return the integral of exp(-t**2 / 2) from 0 to a bound, as a number of 2**-PRECISION.
+
+    By its series, which alternates: sum over k of (-1)**k x**(2 k + 1) / (2**k k! (2 k + 1)).
+    """
+    inside = min(abs(bound), FLAT)
+    power = int(Fraction(inside) * 2**PRECISION)
+    square = power * power >> PRECISION
+    total = k = 0
+    while power:
+        total += (-1) ** k * (power // (2 * k + 1))
+        k += 1
+        power = (power * square >> PRECISION) // (2 * k)
+    return total if bound > 0 else -total
 
 
 def check_truncation(lower: float, upper: float) -> None:

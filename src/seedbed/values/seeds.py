@@ -11,7 +11,7 @@ from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..locks import renewed_lock
 
 SEEDS = 2**64
-DRAWS = 2**32 - 1  # of a generator: the word of the counter that numbers them has no more
+DRAWS = 2**31 - 1  # of a generator: from 2**31 on the counter's word is that of rows of keys
 
 _turn = renewed_lock()  # to draw: of all generators, for it is held for an instant
 
