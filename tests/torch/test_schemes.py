@@ -175,6 +175,17 @@ def test_draws_that_end_in_no_parameter_go_by_their_module_and_number():
     assert not torch.equal(*zeros)
 
 
+def test_transposed_weights_and_values_that_leave_pytorch():
+    def using(model):
+        torch.nn.init.orthogonal_(model.weight.t())
+        torch.nn.init.constant_(model.bias, float(abs(model.weight.detach().numpy()).max()))
+
+    layer = seeded.init_module_(torch.nn.Linear(5, 3), seed=7, using=using)
+    expected = seeded.orthogonal_(torch.empty(5, 3), seed=derive(7, "weight")).t()
+    assert torch.equal(layer.weight, expected)
+    assert float(layer.bias[0]) == float(expected.abs().max())
+
+
 def test_a_model_of_ones_own_functions():
     def initialize(model):
         for parameter in model.parameters():
