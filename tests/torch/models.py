@@ -131,11 +131,17 @@ if _installed("torchvision"):
             _library.define(f"{_name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
 
 
-MODELS = {"transformer": transformer, "lstm": lstm, "vit": Vit}
-if _installed("timm", "torchvision"):
-    MODELS["timm_vit"] = timm_vit
-if _installed("transformers"):
-    MODELS |= {"llama": llama, "bert": bert, "t5": t5}
+MODELS = {
+    "transformer": transformer,
+    "lstm": lstm,
+    "vit": Vit,
+    "timm_vit": timm_vit,
+    "llama": llama,
+    "bert": bert,
+    "t5": t5,
+}
+NEEDS = {"timm_vit": "timm", **dict.fromkeys(("llama", "bert", "t5"), "transformers")}
+AVAILABLE = [name for name in MODELS if name not in NEEDS or _installed(NEEDS[name])]
 
 
 def build(name):

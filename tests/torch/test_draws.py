@@ -208,9 +208,9 @@ def _after_seed_3():
 
 
 def test_a_model_built_is_equal_to_one_initialized():
-    from tests.torch.models import MODELS, build
+    from tests.torch.models import AVAILABLE, build
 
-    for name in MODELS:
+    for name in AVAILABLE:
         with seeded.seeded(7):
             built = build(name)
         expected = seeded.init_module_(build(name), seed=7)

@@ -19,7 +19,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_modul
 import seedbed.torch as seeded
 from seedbed import initializers
 from tests.torch import groups
-from tests.torch.models import MODELS, Block, build
+from tests.torch.models import AVAILABLE, Block, build
 
 ROWS, COLUMNS = 37, 22  # no number of processes divides both
 CONVOLUTION = (10, 6, 3, 3)
@@ -180,7 +180,7 @@ def ways(world: int):
 
 def same_schemes(world: int) -> list[str]:
     found = []
-    for name in MODELS:
+    for name in AVAILABLE:
         expected = values(seeded.init_module_(build(name), seed=7))
         for how, make in ways(world):
             model = make(name)
@@ -270,7 +270,7 @@ def process(rank: int, world: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for each in MODELS:  # to import and compile once, not in each process
+    for each in AVAILABLE:  # to import and compile once, not in each process
         seeded.init_module_(build(each), seed=7)
     stages()
     groups.run(process, (1, 2, 3, 4))

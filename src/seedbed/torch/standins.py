@@ -18,7 +18,7 @@ from ..initializers import Initializer
 from ..values.seeds import derive
 from ..values.window import Window, everything
 from .computed import fixed
-from .steps import Draw, Operation, Step, Write, Writes, box_of, checked
+from .steps import Draw, Operation, Step, Write, Writes, box_of, checked, is_all
 
 
 class UnreadableError(ArgumentError):
@@ -68,7 +68,9 @@ class Root:
         for step in self.steps:
             if isinstance(step, Writes):
                 box = box_of(step.view, self.shape)
-                if box is not None:
+                if is_all(step.view, self.shape):
+                    yield everything(self.shape)
+                elif box is not None:
                     yield box.window
 
     @property
@@ -78,7 +80,7 @@ class Root:
 
     def add(self, step: Step) -> None:
         """Do something to a view of the tensor."""
-        whole = isinstance(step, Writes) and _is_whole(step.view, self.meta)
+        whole = isinstance(step, Writes) and is_all(step.view, self.shape)
         if whole:
             self.steps, self.value, self.draws = [], None, 0
         for draw in step.open_draws():
@@ -195,6 +197,19 @@ class StandIn(torch.Tensor):
         with torch.no_grad():
             self.detach().copy_(value)
 
+    def numpy(self, *, force: bool = False) -> Any:
+        """Return the values as an array."""
+        return self._values().numpy(force=force)
+
+    def tolist(self) -> Any:
+        """Return the values as a list."""
+        return self._values().tolist()
+
+    def _values(self) -> torch.Tensor:
+        from .recording import active
+
+        return active().value(self)
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"StandIn({self.root.name}, shape={tuple(self.shape)}, dtype={self.dtype})"
 
@@ -225,11 +240,6 @@ def covers(shape: tuple[int, ...], windows: Iterator[Window]) -> bool:
         ):
             return False
     return True
-
-
-def _is_whole(view: torch.Tensor, meta: torch.Tensor) -> bool:
-    box = box_of(view, tuple(meta.shape))
-    return box is not None and box.window == everything(tuple(meta.shape))
 
 
 def truncated(steps: list[Step]) -> list[Step] | None:

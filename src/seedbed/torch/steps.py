@@ -91,6 +91,14 @@ def box_of(view: torch.Tensor, shape: Sequence[int]) -> Box | None:
     return Box(tuple(slice(a, a + n) for a, n in zip(starts, lengths, strict=True)))
 
 
+def is_all(view: torch.Tensor, shape: Sequence[int]) -> bool:
+    """Return whether a view has all elements of a contiguous tensor, in whatever order of axes."""
+    if view.numel() != math.prod(shape) or view.storage_offset():
+        return False
+    axes = sorted(range(view.ndim), key=lambda axis: (-view.stride(axis), -view.shape[axis]))
+    return view.permute(axes).is_contiguous()
+
+
 class Step:
     """Something done in place to a view of a tensor."""
 
