@@ -153,8 +153,8 @@ def test_a_large_array_lies_where_it_was_made_and_may_be_donated():
         program("""
         made = []
         class Noted(initializers.RandomNormal):
-            def __call__(self, *arguments, **others):
-                values = super().__call__(*arguments, **others)
+            def __call__(self, shape, dtype=None, *, window=None, **others):
+                values = super().__call__(shape, dtype, window=window, **others)
                 made.append(values.ctypes.data)
                 return values
 
