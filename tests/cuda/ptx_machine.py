@@ -150,6 +150,18 @@ def _instruction(statement: str, scopes: list[dict[str, str]]) -> Instruction:
     return Instruction(guard, unless == "!", name, tuple(filter(None, operands)))
 
 
+def _loaded(values: Any, register: Any) -> Any:
+    """Return values as a load puts them into a register: their bits, in a wider one extended.
+
+    A register is declared with any type of its width; compilers differ in which they take.
+    """
+    if values.dtype.itemsize == register.dtype.itemsize:
+        return values.view(register.dtype)
+    if values.dtype.kind == "f":
+        raise PtxError("a float in a wider register")
+    return values.astype(BITS[str(8 * register.dtype.itemsize)]).view(register.dtype)
+
+
 def _parts(operand: str) -> list[str]:
     """Return the registers of a vector such as ``{%r1, %r2}``, or the one operand."""
     return [part.strip() for part in operand.strip("{}").split(",")]
@@ -345,7 +357,7 @@ class Run:
         joins = set(kernel.labels.values())
         self._leads = [i in joins or self._steps[i] is None for i in range(len(kernel.code))]
 
-    def run(self, order: np.random.Generator | None = None, most: int = 10**7) -> None:
+    def run(self, order: np.random.Generator | None = None, most: int = 10**6) -> None:
         """Run all threads to their ends: first those that are behind, or in a random order."""
         for _ in range(most):
             ready = np.flatnonzero(~self.waits & (self.at < END))
@@ -528,7 +540,7 @@ class Run:
             if verb == "st" or modifiers or value.dtype.itemsize != kind.itemsize or match[2]:
                 raise PtxError("is not how a parameter is read")
             register = registers[0]
-            value = value.view(kind).astype(register.dtype)  # a wider register is extended
+            value = _loaded(value.view(kind), register)
             return lambda threads: register.__setitem__(threads, value)
         if space not in ("global", "shared"):
             raise PtxError(f"unknown memory {space}")
@@ -596,6 +608,4 @@ class Run:
             memory.bytes[where_bytes] = narrow.view(np.uint8).reshape(-1, kind.itemsize)
         else:
             loaded = np.ascontiguousarray(memory.bytes[where_bytes]).view(kind).reshape(-1)
-            if register.dtype.itemsize == kind.itemsize:
-                loaded = loaded.view(register.dtype)
-            register[threads] = loaded
+            register[threads] = _loaded(loaded, register)

@@ -194,6 +194,26 @@ def test_guards_and_vectors():
     assert found[:8].tolist() == [0, 0, 3, 3, 2, 1, 3, 3]
 
 
+def test_a_load_moves_bits_whatever_type_its_register_has():
+    """Compilers declare floats as ``.f32`` or ``.b32``; narrow integers go to wider registers."""
+    for register in (".b32", ".f32", ".u32"):
+        text = EXAMPLE.replace(".param .u32 factor", ".param .f32 factor")
+        text = text.replace(".reg .f32 %f<2>", f".reg {register} %f<2>")
+        text = text.replace("ld.param.u32 %r1", "ld.param.f32 %f1")
+        text = text[: text.index("mul.lo")] + text[text.index("mul.wide") :]
+        out = np.zeros(32, np.float32)
+        launch(Kernel(text), (1, 32), (out, np.float32(0.7)))
+        assert set(out.tolist()) == {float(np.float32(0.7))}
+    for load, upper in {"s16": 0xFFFF, "u16": 0, "b16": 0}.items():
+        found = np.full(32, 0x8003, np.uint16)
+        body = "shr.u64 %rd2, %rd2, 1; add.s64 %rd3, %rd1, %rd2; ld.global.{} %r4, [%rd3];"
+        body += "shr.u32 %r5, %r4, 16; st.global.u16 [%rd3], %r5;"
+        launch(kernel(body.format(load)), (1, 32), (found, np.uint32(3)))
+        assert set(found.tolist()) == {upper}
+    with pytest.raises(PtxError, match="wider"):
+        run("ld.global.f32 %rd2, [%rd3];")
+
+
 FAULTS = {
     "outside": "st.global.u32 [%rd3+4], %r2;",
     "outside the block": "st.shared.u32 [%rd2], %r2;",

@@ -26,10 +26,6 @@ from .kept import kept
 from .ptx_instructions import PtxError, rsqrt
 from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx
 
-# Not settled: values and loops of the machine differ from run to run since the kernels of rows came
-# and went; it has to be found out which side is wrong before this is believed again.
-pytestmark = pytest.mark.skip(reason="the PTX machine and the kernels have to be brought together")
-
 RECIPES = {
     samplers.Uniform: Uniform(-0.3, 0.2),
     samplers.Normal: recipes.Normal(0.5, 2.0),
