@@ -1,10 +1,16 @@
 """A fork waits until no other thread imports, loads or compiles what makes values.
 
 The child would inherit the locks of that thread, Python's own of imports among them, but not the
-thread, and wait for them for ever. This module itself imports nothing that is not there already.
+thread, and wait for them for ever.
+
+What runs before a fork runs last come, first served. So modules that hold a lock of their own over
+forks, and that loading needs, are imported before this one registers: a fork that held such a lock
+and then waited for loading would wait for ever.
 """
 
 import _thread
+import concurrent.futures.thread  # noqa: F401  holds a lock over forks
+import logging  # noqa: F401  likewise
 import os
 import sys
 

@@ -145,7 +145,7 @@ def test_shards_that_do_not_fit_together():
         tables.open("shards")
 
 
-@pytest.mark.frameworks
+@pytest.mark.torch
 def test_shards_that_pytorch_wrote():
     import torch
     import torch.distributed.checkpoint as dcp
