@@ -22,6 +22,14 @@ def signed(value, bits):
     return value - (value >> bits - 1 << bits)
 
 
+def truncated(a, b):
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def remainder(a, b):
+    return abs(a) % abs(b) * (-1 if a < 0 else 1)
+
+
 INTEGERS = {
     "add.s32": lambda a, b: a + b & M32,
     "sub.s64": lambda a, b: a - b & M64,
@@ -31,6 +39,18 @@ INTEGERS = {
     "mul.hi.u32": lambda a, b: a * b >> 32,
     "mul.hi.u64": lambda a, b: a * b >> 64,
     "mad.lo.s64": lambda a, b, c: a * b + c & M64,
+    "mul.hi.s32": lambda a, b: signed(a, 32) * signed(b, 32) >> 32 & M32,
+    "mul.hi.s64": lambda a, b: signed(a, 64) * signed(b, 64) >> 64 & M64,
+    "div.u32": lambda a, b: a // b,
+    "div.u64": lambda a, b: a // b,
+    "div.s32": lambda a, b: truncated(signed(a, 32), signed(b, 32)) & M32,
+    "div.s64": lambda a, b: truncated(signed(a, 64), signed(b, 64)) & M64,
+    "rem.u32": lambda a, b: a % b,
+    "rem.u64": lambda a, b: a % b,
+    "rem.s32": lambda a, b: remainder(signed(a, 32), signed(b, 32)) & M32,
+    "rem.s64": lambda a, b: remainder(signed(a, 64), signed(b, 64)) & M64,
+    "neg.s64": lambda a: -a & M64,
+    "abs.s32": lambda a: abs(signed(a, 32)) & M32,
     "and.b32": lambda a, b: a & b,
     "or.b64": lambda a, b: a | b,
     "xor.b32": lambda a, b: a ^ b,
@@ -64,10 +84,25 @@ def test_integers(name):
     wide = [LONG, LONG[::-1], np.roll(LONG, 5)]
     narrow = [WORDS, OTHERS, np.roll(WORDS, 5)]
     given = [(wide if np.dtype(kind).itemsize == 8 else narrow)[i] for i, kind in enumerate(kinds)]
+    if name.startswith(("div", "rem")):
+        small = given[1] >> given[1].dtype.type(given[1].dtype.itemsize * 4 + 9)
+        given = [np.concatenate([given[0]] * 2), np.concatenate([given[1], small])]
+        given[1][given[1] == 0] = 3
+        given[0][-3:], given[1][-3:] = [-9 % 2**32, 9, -8 % 2**32], [4, 2**32 - 4, 4]
     found = function(*[each.view(kind) for each, kind in zip(given, kinds, strict=True)])
     expected = [INTEGERS[name](*map(int, numbers)) for numbers in zip(*given, strict=True)]
     bits = np.uint64 if np.dtype(result).itemsize == 8 else np.uint32
     assert np.asarray(found).astype(result).view(bits).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["div.u32", "rem.u64", "div.s32", "rem.s64"])
+def test_quotients_that_there_are_not(name):
+    function, kind, _ = operation(name)
+    with pytest.raises(PtxError, match="division by zero"):
+        function(np.array([5], kind), np.array([0], kind))
+    if name[4] == "s":
+        with pytest.raises(PtxError, match="does not fit"):
+            function(np.array([np.iinfo(kind).min], kind), np.array([-1], kind))
 
 
 def test_three_inputs_of_logic():
