@@ -107,6 +107,14 @@ def test_import_is_cheap():
     assert not heavy & set(processes.output(code).split())
 
 
+@pytest.mark.parametrize("package", ["seedbed", "seedbed_kernels", "seedbed.cli"])
+def test_a_big_endian_processor_is_refused_at_import(package):
+    code = f"import sys; sys.byteorder = 'big'; import {package}"
+    done = processes.run(processes.python(code), check=False)
+    assert done.returncode == 1
+    assert "\nImportError: Seedbed needs a little-endian processor" in done.stderr
+
+
 def test_drawing_on_the_cpu_never_touches_cuda():
     code = (
         "import sys\nfrom seedbed import initializers\n"

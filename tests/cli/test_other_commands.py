@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from seedbed import initializers
-from seedbed.cli import main, show
+from seedbed.cli import info, main, show
 from tests import processes
 
 
@@ -32,14 +32,24 @@ def test_info(capsys):
 
 def test_info_follows_the_environment():
     environment = {
-        "NUMBA_CPU_NAME": "x86-64-v2",
+        "NUMBA_CPU_NAME": processes.OTHER_CPUS[-1],
         "NUMBA_NUM_THREADS": "3",
         "NUMBA_CACHE_DIR": str(Path("kept").resolve()),
     }
     run = processes.run([sys.executable, "-m", "seedbed", "info"], environment)
-    assert "x86-64-v2" in run.stdout
+    assert f"those of {processes.OTHER_CPUS[-1]} " in run.stdout
     assert "3 of" in run.stdout
     assert str(Path("kept").resolve()) in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "widest"),
+    [("avx2 avx sse4.2", "AVX2"), ("sve2 sve neon", "SVE2"), ("sve neon", "SVE"), ("neon", "NEON")],
+)
+def test_info_names_the_widest_vectors(features, widest, monkeypatch):
+    found = dict.fromkeys(features.split(), True)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: found)
+    assert info.describe()["instructions"].startswith(f"{widest} (")
 
 
 @pytest.mark.parametrize(

@@ -376,9 +376,9 @@ print(contract.digest(contract.draw("truncated", "float32", ({size},))))
 """
 
 
-@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v2"])
+@pytest.mark.parametrize("cpu", processes.OTHER_CPUS)
 def test_instruction_sets_do_not_matter(large, cpu, tmp_path):
-    """AVX2 with fma, and SSE4.2 without, where each is a call of the C library."""
+    """On x86-64: AVX2 with fma, and SSE4.2 without, where each is a call of the C library."""
     done = processes.run(
         processes.python(ELSEWHERE.format(cpu=cpu, size=LARGE[0])),
         {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)},

@@ -9,7 +9,7 @@ try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'"
+        "seedbed.torch needs PyTorch: python -m pip install 'seedbed[torch]'"
     ) from error
 
 from . import torchrec
