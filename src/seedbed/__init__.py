@@ -13,7 +13,24 @@ if TYPE_CHECKING:
     from .values.seeds import SeedGenerator
 
 __version__ = "0.1.0"
-__all__ = ["SeedGenerator", "__version__", "initializers", "tables"]
+__all__ = ["SeedGenerator", "__version__", "initializers", "show", "tables"]
+
+
+def show(init: object, shape: object, dtype: object = None) -> object:
+    """Return a figure of an initializer's values: by name, configuration or object.
+
+    The same as `Initializer.plot`, for what `initializers.get` takes.
+
+    Examples
+    --------
+    >>> import seedbed
+    >>> figure = seedbed.show("glorot_uniform", (1000, 64))
+    """
+    with forking.first_use():
+        from .initializers import get
+        from .initializers.picture import picture
+
+    return picture(get(init), shape, dtype).figure
 
 
 def __getattr__(name: str) -> object:

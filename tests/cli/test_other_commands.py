@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from seedbed import initializers
-from seedbed.cli import info, main, show
+from seedbed.cli import info, main
+from seedbed.initializers import picture
 from tests import processes
 
 
@@ -91,7 +92,7 @@ def test_show_draws(options, capsys):
 def test_theory_is_that_of_the_values(init):
     """By a Kolmogorov-Smirnov test that is wrong once in a million seeds."""
     shape = (300, 400)
-    theory = show._theory(init.recipe(shape), shape)
+    theory = picture._theory(init.recipe(shape), shape)
     values = init(shape, "float64").ravel()
     assert stats.kstest(values, theory.distribution.cdf).pvalue > 1e-6
     mean, stddev = theory.moments[:2]

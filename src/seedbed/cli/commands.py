@@ -127,7 +127,31 @@ def bench(options: argparse.Namespace) -> int:
     """Time fills."""
     from . import bench
 
-    for line in bench.table(bench.compare()).splitlines():
+    size = 10**8 if options.values is None else parse_integer("--values", options.values)
+    dtype = "float32" if options.dtype is None else options.dtype
+    if not 1 <= size <= 10**11:
+        raise ArgumentError(f"--values must be from 1 to 10**11; given {size}")
+    if dtype not in ("float32", "float64"):
+        raise ArgumentError(f"--dtype must be float32 or float64; given {dtype}")
+    rows = bench.compare(size, dtype)
+    for line in (bench.heading(rows, size, dtype), "", *bench.table(rows).splitlines()):
+        out(line)
+    return 0
+
+
+def warm(options: argparse.Namespace) -> int:
+    """Compile kernels and keep them."""
+    from . import warm
+
+    out(warm.warm(options.dtype))
+    return 0
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Print a script for a shell."""
+    from .completion import script
+
+    for line in script(options.shell).splitlines():
         out(line)
     return 0
 
@@ -138,6 +162,8 @@ BY_NAME: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "info": info,
     "bench": bench,
+    "warm": warm,
+    "completion": completion,
 }
 
 

@@ -37,6 +37,9 @@ class Summary(NamedTuple):
     part: Part
     missing: list[str]
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
     def __str__(self) -> str:
         what = f"{self.output}, part {self.part}" if self.part != Part() else f"{self.output}"
         if self.output.nbytes and not self.nbytes:
