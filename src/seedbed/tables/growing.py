@@ -104,7 +104,7 @@ def _placed(made: Table, tensor: Tensor, ids: Any, by: str) -> Table:
         )
     if placed.by == "key":  # it may have no rows of keys
         with naming(type(made.init).__name__):
-            made.init.keyed([], made.shape[1], made.dtype, fans=made.shape)
+            made.init.keyed([], made.shape[1], made.dtype, fans=(made.shape[0], made.shape[1]))
     placed.check()
     return replace(made, placed=placed)
 

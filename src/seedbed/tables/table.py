@@ -188,7 +188,7 @@ class Table:
         number = self.first_row + first
         if self.placed.by == "key":
             ids = self.placed.new[number : number + len(rows)]
-            self.init.keyed(ids, width, self.dtype, fans=self.shape, out=rows)
+            self.init.keyed(ids, width, self.dtype, fans=(self.shape[0], width), out=rows)
         else:
             self._generate(rows.reshape(-1), first * width)
         self.placed.fill(rows, number)
