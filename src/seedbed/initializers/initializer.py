@@ -12,7 +12,6 @@ from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
 from ..values.untraced import untraced
-from ..values.window import Window
 from .arguments import serialized
 from .whole import cutting, makes_parts
 
@@ -46,7 +45,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: None = None,
         device: Literal["cpu"] | None = None,
@@ -57,7 +56,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: Out,
         device: str | None = None,
@@ -68,7 +67,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: None = None,
         device: str,

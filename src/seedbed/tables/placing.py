@@ -155,6 +155,19 @@ class Placed:
         return self._map[:size].view(dtype).reshape(self.rows, self.columns)
 
 
+def placed_of(found: dict[str, Any], shape: tuple[int, ...]) -> Placed | dict[str, Any] | None:
+    """Return what the description of a table, from a file, says of placed rows."""
+    if "placed" not in found:
+        return None
+    placed = mapping(found["placed"], "placed")
+    if len(shape) != 2:
+        raise FormatError(f"placed rows need two axes; given {list(shape)}")
+    natural(placed.get("kept_rows"), "kept_rows", shape[0])
+    if "placed_files" in found:
+        return Placed.from_files(placed, found["placed_files"])
+    return placed
+
+
 def read_ids(path: Path) -> np.ndarray:
     """Return the ids in a ``.npy`` file as 64 bits; those of 8 bytes stay on the disk.
 

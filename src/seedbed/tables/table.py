@@ -23,7 +23,7 @@ from ..values.dtypes import FLOATING, FLOATING_DTYPES, NAMES, as_dtype
 from ..values.request import MAX_BYTES, check_shape
 from ..values.window import Window, windows
 from .configurations import configuration, restored
-from .placing import Placed
+from .placing import Placed, placed_of
 
 
 @dataclass(frozen=True)
@@ -274,15 +274,7 @@ class Table:
             if "kept" in found:
                 kept = Kept.from_description(kept.rows, found["kept"])
         made = table(restored(found.get("initializer")), shape, dtype, name=name, rows=rows)
-        placed = None
-        if "placed" in found:
-            placed = mapping(found["placed"], "placed")
-            natural(placed.get("kept_rows"), "kept_rows", shape[0] if shape else 0)
-            if len(shape) != 2:
-                raise FormatError(f"placed rows need two axes; given {list(shape)}")
-            if "placed_files" in found:
-                placed = Placed.from_files(placed, found["placed_files"])
-        return replace(made, kept=kept, placed=placed)
+        return replace(made, kept=kept, placed=placed_of(found, shape))
 
     def check(self) -> None:
         """Let the initializer refuse the shape or dtype now, before a file is touched."""
