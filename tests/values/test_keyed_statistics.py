@@ -1,4 +1,4 @@
-"""Statistics of rows of keys, whose seeds are fixed: chance has no say from run to run.
+"""Statistics of rows of keys, of fixed seeds: a test fails in each run or in none.
 
 Each of about 1,000 p-values is refused below 1e-10, so that with another seed all of them together
 fail once in 10**7 runs.

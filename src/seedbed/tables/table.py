@@ -328,8 +328,7 @@ def table(
     rows: tuple[int, int] | slice | None = None,
 ) -> Table:
     """Return a checked table; `write` says what the arguments are."""
-    init = _seeded(initializers.get(init))
-    shape = check_shape(shape)
+    init, shape = _seeded(initializers.get(init)), check_shape(shape)
     dtype = as_dtype(dtype)
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"name must be a string that is not empty; given {brief(name)}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..storage.atomic import failing
-from ..storage.foreign import local_path, open_regular
+from ..storage.foreign import local_path, naturals, open_regular, understanding
 from . import comparing
 from .formats import tensors
 from .growing import older, placed_by
@@ -81,7 +81,7 @@ def verify(
         What made it, where its metadata do not say: a ``.npy`` has none, and a large array of
         constants is not in them.
     shape : sequence of int
-        With `init`: the full table, if the file holds only `rows` of it.
+        With `init`: the full table, if the file holds only `rows` of it and does not say so.
     name : str, optional
         Of the only tensor that is compared; all by default.
     rows : tuple of two int, or slice, optional
@@ -158,8 +158,10 @@ def _table(
                 "give the initializer and its seed"
             )
         return found
-    full = tensor.shape if shape is None else shape
-    made = make_table(init, full, tensor.dtype, rows=rows, name=tensor.name or "array")
+    if shape is None:
+        shape, described = _described(tensor)
+        rows = described if rows is None else rows
+    made = make_table(init, shape, tensor.dtype, rows=rows, name=tensor.name or "array")
     if made.stored_shape != tensor.shape:
         raise ArgumentError(f"{tensor.file} holds {tensor.shape}, not {made.stored_shape}")
     return made
@@ -186,6 +188,18 @@ def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
                 f"{key} of {table.name} is {there!r} by its metadata; {here!r} of what is given"
             )
     return replace(table, placed=placed)
+
+
+def _described(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, int] | None]:
+    """Return the full shape of a tensor's table, and its rows, as far as the file says them."""
+    if tensor.description is None:
+        return tensor.shape, None
+    with understanding(tensor.file, f"bad metadata of {tensor.name}"):
+        shape = naturals(tensor.description.get("shape"), "shape")
+        if "rows" not in tensor.description:
+            return shape, None
+        start, stop = naturals(tensor.description["rows"], "rows", 2)
+        return shape, (start, stop)
 
 
 def _compare(
