@@ -159,7 +159,7 @@ def timed(call: Call, synchronous: bool = False, calls: int = CALLS) -> float:
 
 
 def _memset(distribution: str, dtype: str, size: int) -> float:
-    from cuda.bindings import driver
+    from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
 
     array = DeviceArray.empty((size,), dtype_of(dtype), 0)
     pointer = driver.CUdeviceptr(array.pointer)
@@ -350,7 +350,7 @@ def describe() -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=("tests", "bits", "times", "orthogonal"), action="append")
     parser.add_argument("--sanitize", action="store_true", help="also under compute-sanitizer")
     parser.add_argument("--values", type=int, default=10**9, help="compared with the CPU's")

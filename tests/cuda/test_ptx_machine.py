@@ -177,7 +177,7 @@ def test_comparisons_of_nan(name, nan):
 
 
 def test_extremes():
-    zero, nan = np.float32([0.0, -0.0]), np.float32([np.nan] * 2)
+    zero, nan = np.array([0.0, -0.0], np.float32), np.array([np.nan] * 2, np.float32)
     assert np.signbit(operation("min.f32").function(zero, zero[::-1])).all()
     assert not np.signbit(operation("max.f32").function(zero, zero[::-1])).any()
     np.testing.assert_array_equal(operation("max.f32").function(nan, zero), zero)
