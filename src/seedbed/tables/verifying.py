@@ -167,6 +167,18 @@ def _table(
     return made
 
 
+def _described(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, int] | None]:
+    """Return the full shape of a tensor's table, and its rows, as far as the file says them."""
+    if tensor.description is None:
+        return tensor.shape, None
+    with understanding(tensor.file, f"bad metadata of {tensor.name}"):
+        shape = naturals(tensor.description.get("shape"), "shape")
+        if "rows" not in tensor.description:
+            return shape, None
+        start, stop = naturals(tensor.description["rows"], "rows", 2)
+        return shape, (start, stop)
+
+
 def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
     """Return a table with the rows that were placed by ids."""
     if grow is None:
@@ -188,18 +200,6 @@ def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
                 f"{key} of {table.name} is {there!r} by its metadata; {here!r} of what is given"
             )
     return replace(table, placed=placed)
-
-
-def _described(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, int] | None]:
-    """Return the full shape of a tensor's table, and its rows, as far as the file says them."""
-    if tensor.description is None:
-        return tensor.shape, None
-    with understanding(tensor.file, f"bad metadata of {tensor.name}"):
-        shape = naturals(tensor.description.get("shape"), "shape")
-        if "rows" not in tensor.description:
-            return shape, None
-        start, stop = naturals(tensor.description["rows"], "rows", 2)
-        return shape, (start, stop)
 
 
 def _compare(
