@@ -133,7 +133,9 @@ def rounded(exact, real):
         guess = np.float32(float(exact))
     if not np.isfinite(guess):
         return guess
-    around = [guess, np.nextafter(guess, np.float32(-1e38)), np.nextafter(guess, np.float32(1e38))]
+    with np.errstate(under="ignore"):
+        beside = [np.nextafter(guess, np.float32(end)) for end in (-1e38, 1e38)]
+    around = [guess, *beside]
     return min(around, key=lambda x: (abs(Fraction(float(x)) - exact), x.view(np.int32) & 1))
 
 

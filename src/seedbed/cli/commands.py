@@ -70,6 +70,8 @@ def table(options: argparse.Namespace) -> int:
         options.dtype,
         name=options.name,
         grow=options.grow,
+        ids=options.ids,
+        by=options.by or "row",
         rows=None if options.rows is None else parse_rows(options.rows),
         shards=None if options.shards is None else parse_integer("--shards", options.shards),
         **how,
@@ -92,6 +94,9 @@ def verify(options: argparse.Namespace) -> int:
         rows=None if options.rows is None else parse_rows(options.rows),
         sample=None if options.sample is None else parse_integer("--sample", options.sample),
         progress=True,
+        grow=options.grow,
+        ids=options.ids,
+        by=options.by or "row",
     )
     if report.ok:
         out(str(report))

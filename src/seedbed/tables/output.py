@@ -22,6 +22,7 @@ from ..values.digest import stream_hash
 from . import formats
 from .formats import shards
 from .layout import Extent, File, page_start
+from .placing import Placed
 from .table import Table
 
 MAX_OPEN = 512  # files that a process opens at once
@@ -108,6 +109,8 @@ class Output:
             tables[table.name] = table.describe()
             if table.kept is not None:
                 tables[table.name]["kept"] = table.kept.describe()
+            if isinstance(table.placed, Placed):
+                tables[table.name]["placed_files"] = table.placed.files()
         description = {
             "seedbed": __version__,
             "stream_version": STREAM_VERSION,

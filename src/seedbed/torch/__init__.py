@@ -33,6 +33,7 @@ from .init import (
 )
 from .modules import init_module_
 from .plans import plan
+from .resizing import resize_
 from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
@@ -49,6 +50,7 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "plan",
+    "resize_",
     "save_initialized",
     "seeded",
     "sparse_",
