@@ -18,7 +18,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "7")
 os.environ["KERAS_BACKEND"] = "jax"
 
 # A test needs the frameworks that are words of its path or name, its marks, or its parameters.
-FRAMEWORKS = {name: name for name in ("keras", "tensorflow", "jax", "flax", "equinox", "torch")}
+NAMES = ("keras", "tensorflow", "jax", "flax", "equinox", "torch", "dask")
+FRAMEWORKS = {name: name for name in NAMES}
 FRAMEWORKS["tf"] = "tensorflow"
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests import processes
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax"}
+FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask"}
 CUDA = {"cupy", "nvmath"}
 SOURCES = [
     *(ROOT / "src" / "seedbed").rglob("*.py"),
