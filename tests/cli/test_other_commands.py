@@ -64,6 +64,7 @@ def test_info_names_the_widest_vectors(features, widest, monkeypatch):
         ["--initializer=zeros", "--dtype=int8"],
     ],
 )
+@pytest.mark.matplotlib
 def test_show_draws(options, capsys):
     assert main(["show", "--shape=100x200", "--out=drawn.png", *options]) == 0
     data = Path("drawn.png").read_bytes()
@@ -112,6 +113,7 @@ def test_theory_is_that_of_the_values(init):
         (["--dtype=complex64", "--initializer=zeros"], "real"),
     ],
 )
+@pytest.mark.matplotlib
 def test_show_refuses(options, message, capsys):
     Path("exists.png").write_bytes(b"precious")
     given = [] if any("--initializer" in option for option in options) else ["--seed=1"]

@@ -45,6 +45,7 @@ def test_a_summary_has_no_matrix(tmp_path):
     assert "\n" not in repr(summary)
 
 
+@pytest.mark.matplotlib
 def test_figures_are_those_of_the_values():
     init = initializers.HeNormal(seed=7)
     figure = init.plot((1000, 64))
@@ -57,6 +58,7 @@ def test_figures_are_those_of_the_values():
     assert seedbed.show("zeros", (3, 4)).axes[0].get_ylabel() == "share of the values"
 
 
+@pytest.mark.matplotlib
 def test_a_table_that_is_larger_than_memory_is_drawn_by_its_first_rows():
     drawn = picture.picture(initializers.RandomUniform(seed=7), (10**12, 128))
     assert drawn.words.startswith(f"{2**22:,} values of 1,000,000,000,000 × 128 float32")
@@ -71,6 +73,7 @@ def test_the_first_part_is_the_first_elements(shape, most):
     assert part.tolist() == list(range(part.size))
 
 
+@pytest.mark.matplotlib
 @pytest.mark.parametrize("gain", [1.0, -0.5])
 def test_entries_of_orthogonal_matrices_are_those_of_unit_vectors(gain):
     drawn = picture.picture(initializers.Orthogonal(gain, seed=7), (30, 20), "float64")
@@ -79,6 +82,7 @@ def test_entries_of_orthogonal_matrices_are_those_of_unit_vectors(gain):
     assert any("unit vector of 30" in label for label in labels)
 
 
+@pytest.mark.matplotlib
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(TypeError, match="initializer of Seedbed"):
         seedbed.show(np.zeros((3, 3)), (3, 3))
