@@ -3,9 +3,9 @@
 The child would inherit the locks of that thread, Python's own of imports among them, but not the
 thread, and wait for them for ever.
 
-What runs before a fork runs last come, first served. So modules that hold a lock of their own over
-forks, and that loading needs, are imported before this one registers: a fork that held such a lock
-and then waited for loading would wait for ever.
+Python calls what is registered to run before a fork in reverse order. Modules that take a lock of
+their own there, and that loading needs, are therefore imported before this one registers: else a
+fork would hold their lock and wait for loading, which waits for that lock.
 """
 
 import _thread

@@ -7,9 +7,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from . import ptx_instructions, ptx_machine
+from . import ptx_instructions, ptx_machine, ptx_memory
 from .ptx_instructions import PtxError, operation
-from .ptx_machine import EXAMPLE, Kernel, launch
+from .ptx_machine import EXAMPLE, launch
+from .ptx_program import Kernel
 
 GENERATOR = np.random.default_rng(7)
 WORDS = GENERATOR.integers(0, 2**32, 300, np.uint32)
@@ -321,7 +322,7 @@ def test_examples():
 
 def test_arguments_are_passed_as_numba_passes_them():
     array = np.zeros(40, np.uint32)[3:]
-    flat, [(memory, _)] = ptx_machine.address_space((array, (np.int64(5), np.uint32(6)), 2.5))
-    address = ptx_machine.REGION + 12
+    flat, [(memory, _)] = ptx_memory.address_space((array, (np.int64(5), np.uint32(6)), 2.5))
+    address = ptx_memory.REGION + 12
     assert flat == [0, 0, 37, 4, address, 37, 4, 5, 6, 2.5]
     assert memory.address == address

@@ -6,6 +6,8 @@ import safetensors.numpy
 
 from seedbed import initializers, tables
 from seedbed.cli import main
+from seedbed.errors import ArgumentError
+from seedbed.tables import pipeline
 from tests import processes
 
 INIT = initializers.RandomNormal(seed=21)
@@ -91,9 +93,8 @@ def test_a_grown_file_grows_again(files):
     assert loaded.tobytes() == expected(20, "key")[::-3].tobytes()
 
 
-def test_a_resumed_job_goes_on_with_the_same_files_only(files, monkeypatch):
-    from seedbed.tables import pipeline
-
+def stopped(files, monkeypatch, **more):
+    """Stop a job after four chunks; return the path it writes, and its options."""
     path, write_all, left = files / "grown.safetensors", pipeline.write_all, [4]
 
     def failing(*given):
@@ -106,7 +107,12 @@ def test_a_resumed_job_goes_on_with_the_same_files_only(files, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_all", failing)
         with pytest.raises(KeyboardInterrupt):
-            tables.grow(path=path, **arguments(files), **options)
+            tables.grow(path=path, **arguments(files, **more), **options)
+    return path, options
+
+
+def test_a_resumed_job_goes_on_with_the_same_files_only(files, monkeypatch):
+    path, options = stopped(files, monkeypatch)
     changed = NEW.copy()
     changed[[0, 1]] = changed[[1, 0]]
     np.save(files / "new.npy", changed)
@@ -122,21 +128,7 @@ def test_a_resumed_job_goes_on_with_the_same_files_only(files, monkeypatch):
 
 
 def test_a_killed_job_is_resumed(files, monkeypatch):
-    from seedbed.tables import pipeline
-
-    path, write_all, left = files / "grown.safetensors", pipeline.write_all, [4]
-
-    def failing(*given):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        write_all(*given)
-
-    options = {"chunk_bytes": 30_000, "checkpoint_seconds": 0}
-    with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_all", failing)
-        with pytest.raises(KeyboardInterrupt):
-            tables.grow(path=path, **arguments(files, by="key"), **options)
+    path, options = stopped(files, monkeypatch, by="key")
     done = tables.grow(path=path, **arguments(files, by="key"), resume=True, **options)
     assert 0 < done.nbytes < len(NEW) * 40
     assert path.read_bytes()[-len(NEW) * 40 :] == expected(20, "key").tobytes()
@@ -153,14 +145,15 @@ def refused(files):
     yield {"new": NEW[None]}, {}, r"new.npy: .*one axis of integers"
     yield {"old": b"\x93NUMPY"}, {}, r"old.npy: not a .npy file of ids"
     yield {"new": np.array([1, None])}, {}, r"new.npy: not a .npy file of ids"
-    yield {}, {"width": 19}, r"at least the 20 columns of"
+    yield {}, {"width": 19}, r"tables\.grow: width must be at least 20, .*; given 19"
+    yield {}, {"width": 20.5}, r"tables\.grow: width must be an integer; given 20\.5"
     yield {}, {"by": "id"}, r"by must be 'row' or 'key'; given 'id'"
     yield {}, {"by": "key", "init": initializers.Orthogonal(seed=3)}, r"has no rows of keys"
     yield {}, {"ids_new": files / "none.npy"}, r"[Nn]o such file"
-    yield {}, {"dtype": "float32"}, r"dtype must be that of"
+    yield {}, {"dtype": "float32"}, r"tables\.grow: options are part, .*; given dtype"
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(13))
 def test_what_is_refused(files, number):
     ids, others, message = list(refused(files))[number]
     for name, values in ids.items():
@@ -169,10 +162,20 @@ def test_what_is_refused(files, number):
         else:
             np.save(files / f"{name}.npy", values)
     before = sorted(files.iterdir())
-    with pytest.raises((ValueError, OSError), match=message) as caught:
+    with pytest.raises((ValueError, TypeError, OSError), match=message) as caught:
         tables.grow(path=files / "grown.npy", **arguments(files, **others))
     assert "\n" not in str(caught.value)
     assert sorted(files.iterdir()) == before
+
+
+def test_errors_name_what_was_called(files):
+    np.save(files / "plain.npy", np.float16(3))
+    given = {**arguments(files), "old": files / "plain.npy", "path": files / "grown.npy"}
+    with pytest.raises(ArgumentError, match=r"^tables\.grow: .* must have two axes; has \(\)"):
+        tables.grow(**given)
+    ids, old = (files / "old.npy", files / "new.npy"), files / "old.safetensors"
+    with pytest.raises(ArgumentError, match=r"^tables\.write: .* at least the 20 columns of"):
+        tables.write(files / "b.npy", INIT, (len(NEW), 19), "float16", grow=old, ids=ids)
 
 
 PROGRAM = """

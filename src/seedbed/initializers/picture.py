@@ -72,13 +72,13 @@ def picture(init: Any, shape: Any, dtype: Any = None) -> Picture:
         title = f"{sizes} {dtype.name} {type(init).__name__}"
         title += f" seed {seed}" if isinstance(seed, int) else ""
         if math.prod(shape) < 2 or dtype.kind == "c":
-            raise ArgumentError(f"show draws two or more real values; given {title}")
+            raise ArgumentError(f"a picture needs two or more real values; given {title}")
         try:
             values = np.asarray(init(shape, dtype, window=first_part(shape, VALUES))).ravel()
         except NotImplementedError as error:  # of a class that makes no values
             raise ArgumentTypeError(str(error)) from None
         if not np.isfinite(values.astype(np.float64)).all():
-            raise ArgumentError(f"show draws finite values; {title} has others")
+            raise ArgumentError(f"a picture needs finite values; {title} has others")
     try:
         theory = _theory(init.recipe(shape), shape)
     except NotImplementedError:  # an initializer of the user's own

@@ -75,11 +75,16 @@ def older(old: str | os.PathLike[str], name: str | None) -> Tensor:
     return chosen(tensors(old), name, old)
 
 
-def placed_by(tensor: Tensor, ids: Any, by: str) -> Placed:
-    """Return where the rows of an older tensor go, without a look at repeated ids."""
+def matrix(tensor: Tensor) -> Tensor:
+    """Return a tensor, which must have two axes."""
     if len(tensor.shape) != 2:
         raise ArgumentError(f"{tensor.file} must have two axes; has {tensor.shape}")
-    rows, columns = tensor.shape
+    return tensor
+
+
+def placed_by(tensor: Tensor, ids: Any, by: str) -> Placed:
+    """Return where the rows of an older tensor go, without a look at repeated ids."""
+    rows, columns = matrix(tensor).shape
     ids_old, ids_new = check_ids(ids)
     placed = Placed(tensor.file, tensor.offset, rows, columns, ids_old, ids_new, check_by(by))
     if len(placed.old) != rows:

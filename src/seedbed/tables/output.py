@@ -154,7 +154,7 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: Any
     """Return a checked output."""
     path = local_path(path)
     if shards is not None:
-        shards = _integer(shards, "shards")
+        shards = as_integer(shards, "shards")
     kind = formats.chosen(path, shards)
     if len(os.fsencode(path.name)) > MAX_NAME:
         raise ArgumentError(f"path must have a name of at most {MAX_NAME} bytes")
@@ -183,7 +183,8 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     return Part(number, of)
 
 
-def _integer(value: Any, name: str) -> int:
+def as_integer(value: Any, name: str) -> int:
+    """Return an argument that must be an integer, as one."""
     try:
         return operator.index(value)
     except TypeError:

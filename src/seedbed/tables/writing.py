@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
-from ..errors import ArgumentError, brief, naming
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from .finishing import few
-from .growing import grown, older
+from .growing import grown, matrix, older
 from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
-from .output import Output, Part, output_at
+from .output import Output, Part, as_integer, output_at
 from .placing import check_ids, read_ids
 from .table import table
 
@@ -208,6 +209,7 @@ def grow(
     init: Any = None,
     by: Literal["row", "key"] = "row",
     name: str | None = None,
+    shards: int | None = None,
     **options: Any,
 ) -> Summary:
     """Write a table whose rows have ids, and keep the rows of those that an older file has.
@@ -235,8 +237,9 @@ def grow(
         2**64 - 1 are the same key.
     name : str, optional
         Which tensor of the older file, if there are several.
-    **options
-        As `write` takes them.
+    shards, **options
+        As `write` takes them: part, resume, force, check, progress, device, chunk_bytes and
+        checkpoint_seconds.
 
     Returns
     -------
@@ -261,11 +264,19 @@ def grow(
     [[5.0, 6.0], [0.0, 0.0], [1.0, 2.0]]
     """
     with naming("tables.grow"):
+        known = [field.name for field in fields(WriteOptions)]
+        if unknown := sorted(options.keys() - set(known)):
+            raise ArgumentTypeError(f"options are {', '.join(known)}; given {unknown[0]}")
         _, new = check_ids((ids_old, ids_new))
-        if width is None:
-            width = older(old, name).shape[-1]
+        columns = matrix(older(old, name)).shape[1]
+        width = columns if width is None else as_integer(width, "width")
+        if width < columns:
+            raise ArgumentError(
+                f"width must be at least {columns}, the columns of {old}; given {brief(width)}"
+            )
         shape = len(read_ids(new)), width
-    return write(path, init, shape, name=name, grow=old, ids=(ids_old, ids_new), by=by, **options)
+        one = grown(old, shape, init, name=name, ids=(ids_old, ids_new), by=by)
+        return write_output(output_at(path, [one], shards), WriteOptions(**options))
 
 
 def write_output(output: Output, options: WriteOptions) -> Summary:

@@ -1,7 +1,5 @@
 """Vocabularies that grow or shrink in memory."""
 
-from collections.abc import Iterable
-
 import torch
 
 from .. import initializers
@@ -110,10 +108,9 @@ def _check_tensor(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> N
 
 def _check(init: Initializer, shape: tuple[int, int], dtype: torch.dtype) -> None:
     """Let the initializer refuse shape or dtype before it is drawn from."""
-    checked: Iterable[slice] = (slice(0, 0), slice(0, 0))
     if init.windowed:
         seeded = init.with_seed(0) if hasattr(init, "seed") else init
-        seeded(shape, as_dtype(dtype), window=tuple(checked))
+        seeded(shape, as_dtype(dtype), window=(slice(0, 0), slice(0, 0)))
 
 
 def _with_rows(weight: torch.Tensor, count: int, init: Initializer) -> torch.Tensor:
