@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ArgumentError, DeviceError
+from ..errors import ArgumentError, DeviceError, brief
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
 _FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
@@ -75,7 +75,7 @@ def device_number(device: Any) -> int:
     """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
     match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
     if match is None:
-        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {brief(device)}")
     number, count = int(match[1] or 0), len(ready().gpus)
     if number >= count:
         raise DeviceError(f"device {device!r} is not there; the driver finds {count}")

@@ -1,13 +1,12 @@
 """Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from seedbed_kernels import arithmetic
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of, naming
 from ..values import recipes
 from .arguments import as_keras, finite
 from .initializer import RandomInitializer
@@ -51,12 +50,13 @@ def compute_fans(
     (64, 128)
     """
     if not in_axis is out_axis is batch_axis is None:
-        return _fans_of_axes(
-            shape,
-            -2 if in_axis is None else in_axis,
-            -1 if out_axis is None else out_axis,
-            () if batch_axis is None else batch_axis,
-        )
+        with naming("compute_fans"):
+            return _fans_of_axes(
+                shape,
+                -2 if in_axis is None else in_axis,
+                -1 if out_axis is None else out_axis,
+                () if batch_axis is None else batch_axis,
+            )
     if input_axes is None and len(shape) == 2:  # most calls, and small ones should be quick
         return int(shape[0]), int(shape[1])
     shape = tuple(map(int, shape))
@@ -79,9 +79,9 @@ def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int
         [found[axis] for axis in ([group] if isinstance(group, int) else group)] for group in axes
     )
     if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
-        raise ValueError(
-            "compute_fans: in_axis, out_axis and batch_axis must not share an axis; "
-            f"given {', '.join(map(str, axes))} for {tuple(shape)}"
+        raise ArgumentError(
+            "in_axis, out_axis and batch_axis must not share an axis; "
+            f"given {', '.join(map(brief, axes))} for {brief(tuple(shape))}"
         )
     lengths = dict(enumerate(map(int, shape)))
     return (
@@ -140,22 +140,22 @@ class VarianceScaling(RandomInitializer):
             raise as_keras(
                 "Argument `scale` must be positive float.",
                 self,
-                f"scale must be a finite number above 0; given {scale!r}",
+                f"scale must be a finite number above 0; given {brief(scale)}",
             )
-        if mode not in MODES:
+        if not is_one_of(MODES, mode):
             raise as_keras(
                 f"Invalid `mode` argument: {mode}.",
                 self,
-                f"mode must be one of {', '.join(MODES)}; given {mode!r}",
+                f"mode must be one of {', '.join(MODES)}; given {brief(mode)}",
             )
-        spelling = distribution.lower() if isinstance(distribution, str) else distribution
+        spelling: Any = distribution.lower() if isinstance(distribution, str) else None
         spelling = "truncated_normal" if spelling == "normal" else spelling
-        if spelling not in DISTRIBUTIONS:
+        if not is_one_of(DISTRIBUTIONS, spelling):
             allowed = ", ".join(("normal", *DISTRIBUTIONS))
             raise as_keras(
                 f"Invalid `distribution` argument: {distribution}.",
                 self,
-                f"distribution must be one of {allowed}; given {distribution!r}",
+                f"distribution must be one of {allowed}; given {brief(distribution)}",
             )
         self.mode = mode
         self.distribution = spelling
@@ -167,7 +167,8 @@ class VarianceScaling(RandomInitializer):
         if self._axes_of_jax() and not input_axes is output_axes is None:
             raise ArgumentError(
                 "give input_axes and output_axes, or some of in_axis, out_axis and batch_axis; "
-                f"given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
+                f"given {brief(input_axes)} and {brief(output_axes)}, and "
+                f"{brief(self._axes_of_jax())}"
             ).named(owner)
         super().__init__(seed)
 
@@ -182,12 +183,15 @@ class VarianceScaling(RandomInitializer):
                 out_axis=self.out_axis,
                 batch_axis=self.batch_axis,
             )
+        except ArgumentError as error:
+            error.owner = type(self).__name__  # which was called
+            raise
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
             given = self._axes_of_jax() or given
             raise ArgumentError(
                 f"{' and '.join(given)} must be axes of the shape; "
-                f"given {' and '.join(map(str, given.values()))} for {shape}"
+                f"given {' and '.join(map(brief, given.values()))} for {brief(shape)}"
             ).named(type(self).__name__) from None
         return self._of_fans(fan_in, fan_out)
 
@@ -253,8 +257,8 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
         if axes is None:
             return None
         if name.endswith("_axis") and not isinstance(axes, Sequence):
-            return operator.index(axes)
-        return [operator.index(axis) for axis in axes]
+            return as_index(axes)
+        return [as_index(axis) for axis in axes]
     except TypeError:
         raise ArgumentTypeError(
             f"{name} must be a sequence of integers or None; given {brief(axes)}"

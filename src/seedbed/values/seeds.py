@@ -1,13 +1,12 @@
 """Seeds: which stream of random numbers an initializer draws from."""
 
 import hashlib
-import operator
 import secrets
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
 from ..locks import renewed_lock
 
 SEEDS = 2**64
@@ -79,7 +78,7 @@ def check_seed(seed: Any, owner: str | None = None) -> Any:
     try:
         if isinstance(seed, (bool, np.bool_)):
             raise TypeError
-        number = operator.index(seed)
+        number = as_index(seed)
     except TypeError:
         raise ArgumentTypeError(f"{need}; given {brief(seed)}").named(owner) from None
     if not 0 <= number < SEEDS:
