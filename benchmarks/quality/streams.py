@@ -76,7 +76,7 @@ STREAMS = {
 
 def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, float, int]]:
     """Return names and p-values of a test of dieharder, and how many words it read at most."""
-    wanted = "-D test_name -D ntuple -D pvalues".split()
+    wanted = ["-D", "test_name", "-D", "ntuple", "-D", "pvalues"]
     command = ["dieharder", "-g", "200", "-d", *test.split(), *wanted]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None

@@ -234,9 +234,9 @@ FAULTS = [
         ("what the model leaves out", "if one.buffer or root.complete:", "if one.buffer or root.touched:", SCHEMES),
     ),
     *_guards(
-        "torch/checkpoints",
-        ("tied weights are saved once", "if one.tied_to is not None or name in ignored or", "if name in ignored or",
-         "tests/torch/test_saving.py::test_the_folder_holds_what_the_plain_model_has"),
+        "torch/names",
+        ("ties that to_empty tears off", "    if whole:\n", "    if False:\n",
+         f"{SCHEMES}::test_a_tie_that_to_empty_broke_is_tied_again"),
     ),
     *_guards(
         "torch/modules",
