@@ -1,5 +1,6 @@
 """Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -88,6 +89,34 @@ def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int
         math.prod(length for axis, length in lengths.items() if axis not in (*outputs, *batch)),
         math.prod(length for axis, length in lengths.items() if axis not in (*inputs, *batch)),
     )
+
+
+@functools.lru_cache(256, typed=True)  # sums of integers and of floats are rounded differently
+@arithmetic.usual()
+def _recipe(
+    scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
+) -> recipes.Recipe:
+    """Return the distribution for numbers of inputs and outputs."""
+    if max(fan_in, fan_out) > LARGEST_FAN:
+        raise ArgumentError(
+            f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
+        )
+    if mode == "fan_in":
+        fan = fan_in
+    elif mode == "fan_out":
+        fan = fan_out
+    elif mode == "fan_avg":
+        fan = (fan_in + fan_out) / 2
+    else:
+        fan = math.sqrt(fan_in * fan_out)
+    variance = scale / max(1.0, fan)
+    if distribution == "uniform":
+        limit = math.sqrt(3.0 * variance)
+        return recipes.Uniform(-limit, limit)
+    stddev = math.sqrt(variance)
+    if distribution == "untruncated_normal":
+        return recipes.Normal(0.0, stddev)
+    return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
 
 class VarianceScaling(RandomInitializer):
@@ -205,29 +234,9 @@ class VarianceScaling(RandomInitializer):
             raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
         return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
 
-    @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
-        if max(fan_in, fan_out) > LARGEST_FAN:
-            raise ArgumentError(
-                f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
-            )
-        if self.mode == "fan_in":
-            fan = fan_in
-        elif self.mode == "fan_out":
-            fan = fan_out
-        elif self.mode == "fan_avg":
-            fan = (fan_in + fan_out) / 2
-        else:
-            fan = math.sqrt(fan_in * fan_out)
-        variance = self.scale / max(1.0, fan)
-        if self.distribution == "uniform":
-            limit = math.sqrt(3.0 * variance)
-            return recipes.Uniform(-limit, limit)
-        stddev = math.sqrt(variance)
-        if self.distribution == "untruncated_normal":
-            return recipes.Normal(0.0, stddev)
-        return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+        return _recipe(self.scale, self.mode, self.distribution, fan_in, fan_out)
 
     def _axes_of_jax(self) -> dict[str, Any]:
         """Return those of JAX's axes that are given."""
