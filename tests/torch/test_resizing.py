@@ -94,3 +94,32 @@ def test_what_is_refused(arguments, message):
     with pytest.raises((ValueError, TypeError), match=f"resize_: {message}"):
         seedbed.torch.resize_(*arguments)
     assert arguments[0].weight.shape == weight.shape
+
+
+def with_weight(head, weight):
+    head.weight = nn.Parameter(weight, requires_grad=False)
+    return head
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (nn.utils.parametrizations.weight_norm(nn.Linear(8, 50)), "weight must be a parameter of"),
+        (nn.utils.parametrizations.orthogonal(nn.Linear(8, 50)), "weight must be a parameter of"),
+        (nn.LazyLinear(50), "embedding must have a plain weight .* given a UninitializedParameter"),
+        (with_weight(nn.Linear(8, 50), torch.zeros(50, 8, dtype=torch.int8)), "weight must be of"),
+        (
+            with_weight(nn.Linear(8, 50), torch.zeros(200, 1, dtype=torch.uint8)),
+            "weight must be of",
+        ),
+    ],
+    ids=["weight_norm", "orthogonal", "lazy", "int8", "packed"],
+)
+def test_weights_that_are_not_plain_are_refused_and_left(head, message):
+    """Zeros have every dtype, so that only `resize_` itself can refuse."""
+    before = [tuple(p.shape) for p in head.parameters() if not nn.parameter.is_lazy(p)]
+    for init in (INIT, "zeros"):
+        with pytest.raises(ValueError, match=f"resize_: {message}"):
+            seedbed.torch.resize_(head, 60, init)
+    assert before == [tuple(p.shape) for p in head.parameters() if not nn.parameter.is_lazy(p)]
+    assert head.out_features == 50

@@ -43,8 +43,8 @@ def resize_(embedding: torch.nn.Module, new_count: int, init: Initializer | str)
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        If an argument is not as said above, or the weight is sharded or has no values; before any
-        work.
+        If an argument is not as said above, or weight or bias is sharded, quantized, computed from
+        other parameters (a parametrization, ``weight_norm``), or has no values; before any work.
 
     Notes
     -----
@@ -75,9 +75,9 @@ def resize_(embedding: torch.nn.Module, new_count: int, init: Initializer | str)
                 f"init must be a Seedbed initializer or its name; given {brief(init)}"
             )
         weight, bias = embedding.weight, getattr(embedding, "bias", None)
-        for tensor in (weight, *([] if bias is None else [bias])):
-            if is_sharded(tensor) or not has_values(tensor):
-                raise ArgumentError("embedding must have a plain weight with values, not sharded")
+        for name, tensor in (("weight", weight), ("bias", bias)):
+            if tensor is not None:
+                _check_tensor(embedding, name, tensor)
         count, columns = check_shape((new_count, weight.shape[1]))
         padding = getattr(embedding, "padding_idx", None)
         if padding is not None and padding >= count:
@@ -88,9 +88,24 @@ def resize_(embedding: torch.nn.Module, new_count: int, init: Initializer | str)
         if bias is not None and count != bias.shape[0]:
             zeros = bias.new_zeros(max(count - bias.shape[0], 0))
             _replace(bias, torch.cat([bias.detach()[:count], zeros]))
-        name = "out_features" if isinstance(embedding, torch.nn.Linear) else "num_embeddings"
-        setattr(embedding, name, count)
+        counted = "out_features" if isinstance(embedding, torch.nn.Linear) else "num_embeddings"
+        setattr(embedding, counted, count)
     return embedding
+
+
+def _check_tensor(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Refuse what other rows cannot simply be given to."""
+    if module._parameters.get(name) is not tensor:
+        raise ArgumentError(f"{name} must be a parameter of its own, not computed from others")
+    if torch.nn.parameter.is_lazy(tensor) or is_sharded(tensor) or not has_values(tensor):
+        raise ArgumentError(
+            "embedding must have a plain weight with values, not sharded; "
+            f"given a {type(tensor).__name__} as {name} on {tensor.device}"
+        )
+    if not tensor.is_floating_point() or tensor.is_quantized:
+        raise ArgumentError(
+            f"{name} must be of a floating dtype, not quantized; given {tensor.dtype}"
+        )
 
 
 def _check(init: Initializer, shape: tuple[int, int], dtype: torch.dtype) -> None:
