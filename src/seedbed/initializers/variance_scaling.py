@@ -6,9 +6,11 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from seedbed_kernels import arithmetic
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..values import recipes
 from .arguments import as_keras, finite
 from .initializer import RandomInitializer
@@ -51,6 +53,18 @@ def compute_fans(
     >>> compute_fans((12, 64, 128), batch_axis=0)
     (64, 128)
     """
+    with naming("compute_fans"):
+        return _fans(shape, input_axes, output_axes, in_axis, out_axis, batch_axis)
+
+
+def _fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None,
+    output_axes: Sequence[int] | None,
+    in_axis: int | Sequence[int] | None,
+    out_axis: int | Sequence[int] | None,
+    batch_axis: int | Sequence[int] | None,
+) -> tuple[int, int]:
     if not in_axis is out_axis is batch_axis is None:
         return _fans_of_axes(
             shape,
@@ -80,8 +94,8 @@ def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int
         [found[axis] for axis in ([group] if isinstance(group, int) else group)] for group in axes
     )
     if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
-        raise ValueError(
-            "compute_fans: in_axis, out_axis and batch_axis must not share an axis; "
+        raise ArgumentError(
+            "in_axis, out_axis and batch_axis must not share an axis; "
             f"given {', '.join(map(str, axes))} for {tuple(shape)}"
         )
     lengths = dict(enumerate(map(int, shape)))
@@ -203,13 +217,13 @@ class VarianceScaling(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         try:
-            fan_in, fan_out = compute_fans(
+            fan_in, fan_out = _fans(
                 shape,
                 self.input_axes,
                 self.output_axes,
-                in_axis=self.in_axis,
-                out_axis=self.out_axis,
-                batch_axis=self.batch_axis,
+                self.in_axis,
+                self.out_axis,
+                self.batch_axis,
             )
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
@@ -262,12 +276,18 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
         if axes is None:
             return None
         if name.endswith("_axis") and not isinstance(axes, Sequence):
-            return operator.index(axes)
-        return [operator.index(axis) for axis in axes]
+            return _axis(axes)
+        return [_axis(axis) for axis in axes]
     except TypeError:
         raise ArgumentTypeError(
             f"{name} must be a sequence of integers or None; given {brief(axes)}"
         ).named(owner) from None
+
+
+def _axis(axis: Any) -> int:
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(axis)
 
 
 class _Specialised(VarianceScaling):
