@@ -101,6 +101,24 @@ def test_the_caller_s_error_state_does_not_matter(init, dtype):
         assert init(shape, dtype, rows=[1, 0]).tobytes() == expected[[1, 0]].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"in_axis": 1}, "in_axis, out_axis and batch_axis must not share an axis; given 1, -1"),
+        ({"out_axis": [0, 1]}, "must not share an axis"),
+        ({"in_axis": True}, "in_axis must be a sequence of integers or None; given True"),
+        ({"batch_axis": [np.False_]}, "batch_axis must be a sequence of integers"),
+        ({"input_axes": [True], "output_axes": [0]}, "input_axes must be a sequence of integers"),
+    ],
+    ids=str,
+)
+def test_axes_that_are_none_are_told_by_the_class(axes, message):
+    with pytest.raises(SeedbedError) as caught:
+        I.VarianceScaling(seed=1, **axes)((3, 4))
+    assert str(caught.value).startswith("VarianceScaling: ")
+    assert message in str(caught.value)
+
+
 def test_the_warning_of_a_second_use_names_the_caller():
     for init in (I.RandomNormal(), I.Orthogonal(), I.HeNormal()):
         init((4, 4))

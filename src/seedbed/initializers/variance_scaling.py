@@ -1,13 +1,16 @@
 """Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from seedbed_kernels import arithmetic
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..values import recipes
 from .arguments import as_keras, finite
 from .initializer import RandomInitializer
@@ -50,6 +53,18 @@ def compute_fans(
     >>> compute_fans((12, 64, 128), batch_axis=0)
     (64, 128)
     """
+    with naming("compute_fans"):
+        return _fans(shape, input_axes, output_axes, in_axis, out_axis, batch_axis)
+
+
+def _fans(
+    shape: Sequence[int],
+    input_axes: Sequence[int] | None,
+    output_axes: Sequence[int] | None,
+    in_axis: int | Sequence[int] | None,
+    out_axis: int | Sequence[int] | None,
+    batch_axis: int | Sequence[int] | None,
+) -> tuple[int, int]:
     if not in_axis is out_axis is batch_axis is None:
         return _fans_of_axes(
             shape,
@@ -79,8 +94,8 @@ def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int
         [found[axis] for axis in ([group] if isinstance(group, int) else group)] for group in axes
     )
     if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
-        raise ValueError(
-            "compute_fans: in_axis, out_axis and batch_axis must not share an axis; "
+        raise ArgumentError(
+            "in_axis, out_axis and batch_axis must not share an axis; "
             f"given {', '.join(map(str, axes))} for {tuple(shape)}"
         )
     lengths = dict(enumerate(map(int, shape)))
@@ -88,6 +103,34 @@ def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int
         math.prod(length for axis, length in lengths.items() if axis not in (*outputs, *batch)),
         math.prod(length for axis, length in lengths.items() if axis not in (*inputs, *batch)),
     )
+
+
+@functools.lru_cache(256, typed=True)  # sums of integers and of floats are rounded differently
+@arithmetic.usual()
+def _recipe(
+    scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
+) -> recipes.Recipe:
+    """Return the distribution for numbers of inputs and outputs."""
+    if max(fan_in, fan_out) > LARGEST_FAN:
+        raise ArgumentError(
+            f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
+        )
+    if mode == "fan_in":
+        fan = fan_in
+    elif mode == "fan_out":
+        fan = fan_out
+    elif mode == "fan_avg":
+        fan = (fan_in + fan_out) / 2
+    else:
+        fan = math.sqrt(fan_in * fan_out)
+    variance = scale / max(1.0, fan)
+    if distribution == "uniform":
+        limit = math.sqrt(3.0 * variance)
+        return recipes.Uniform(-limit, limit)
+    stddev = math.sqrt(variance)
+    if distribution == "untruncated_normal":
+        return recipes.Normal(0.0, stddev)
+    return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
 
 class VarianceScaling(RandomInitializer):
@@ -174,13 +217,13 @@ class VarianceScaling(RandomInitializer):
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         try:
-            fan_in, fan_out = compute_fans(
+            fan_in, fan_out = _fans(
                 shape,
                 self.input_axes,
                 self.output_axes,
-                in_axis=self.in_axis,
-                out_axis=self.out_axis,
-                batch_axis=self.batch_axis,
+                self.in_axis,
+                self.out_axis,
+                self.batch_axis,
             )
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
@@ -205,29 +248,9 @@ class VarianceScaling(RandomInitializer):
             raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
         return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
 
-    @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
-        if max(fan_in, fan_out) > LARGEST_FAN:
-            raise ArgumentError(
-                f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
-            )
-        if self.mode == "fan_in":
-            fan = fan_in
-        elif self.mode == "fan_out":
-            fan = fan_out
-        elif self.mode == "fan_avg":
-            fan = (fan_in + fan_out) / 2
-        else:
-            fan = math.sqrt(fan_in * fan_out)
-        variance = self.scale / max(1.0, fan)
-        if self.distribution == "uniform":
-            limit = math.sqrt(3.0 * variance)
-            return recipes.Uniform(-limit, limit)
-        stddev = math.sqrt(variance)
-        if self.distribution == "untruncated_normal":
-            return recipes.Normal(0.0, stddev)
-        return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+        return _recipe(self.scale, self.mode, self.distribution, fan_in, fan_out)
 
     def _axes_of_jax(self) -> dict[str, Any]:
         """Return those of JAX's axes that are given."""
@@ -253,12 +276,18 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
         if axes is None:
             return None
         if name.endswith("_axis") and not isinstance(axes, Sequence):
-            return operator.index(axes)
-        return [operator.index(axis) for axis in axes]
+            return _axis(axes)
+        return [_axis(axis) for axis in axes]
     except TypeError:
         raise ArgumentTypeError(
             f"{name} must be a sequence of integers or None; given {brief(axes)}"
         ).named(owner) from None
+
+
+def _axis(axis: Any) -> int:
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(axis)
 
 
 class _Specialised(VarianceScaling):
