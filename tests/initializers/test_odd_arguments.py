@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seedbed import initializers as I  # noqa: N812
+from seedbed import seeds
 from seedbed.errors import SeedbedError
 from seedbed.values.dtypes import FLOATING
 
@@ -125,3 +126,48 @@ def test_the_warning_of_a_second_use_names_the_caller():
         with pytest.warns(UserWarning, match="without a seed") as caught:
             init((4, 4))
         assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (
+            seeds.Stream(1, 2**31),
+            "draw of a Stream must be an integer in [0, 2**31); given ",
+        ),
+        (seeds.Stream(1, -1), "draw of a Stream must be an integer in [0, 2**31); given -1"),
+        (seeds.Stream(None, 1), "seed of a Stream must be an integer in [0, 2**64); given None"),
+        (seeds.Stream("7"), "seed of a Stream must be an integer in [0, 2**64); given '7'"),
+        (seeds.Stream(2**64), "seed of a Stream must be an integer in [0, 2**64); given "),
+        ({"class_name": "Stream", "config": {"seed": None, "draw": 1}}, "seed of a Stream must be"),
+        (
+            {"class_name": "Stream", "config": {"seed": 7, "draw": 2**40}},
+            "draw of a Stream must be",
+        ),
+    ],
+    ids=str,
+)
+def test_a_stream_that_is_none_is_refused(seed, message):
+    with pytest.raises(SeedbedError) as caught:
+        I.RandomNormal(seed=seed)
+    assert str(caught.value).startswith(f"RandomNormal: {message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("7", "user"), "derive: master must be an integer in [0, 2**64); given '7'"),
+        ((True, "user"), "derive: master must be an integer in [0, 2**64); given True"),
+        ((2**64, "user"), "derive: master must be an integer in [0, 2**64); given "),
+        ((7, b"user"), "derive: name must be a text; given b'user'"),
+    ],
+    ids=str,
+)
+def test_derive_refuses_what_is_no_seed_or_name(arguments, message):
+    with pytest.raises(SeedbedError) as caught:
+        seeds.derive(*arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_integers_of_numpy_derive_as_those_of_python_do():
+    assert seeds.derive(np.uint64(7), "user") == seeds.derive(7, "user")

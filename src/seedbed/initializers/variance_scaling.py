@@ -4,7 +4,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,13 +12,16 @@ from seedbed_kernels import arithmetic
 
 from ..errors import ArgumentError, ArgumentTypeError, brief
 from ..values import recipes
+from ..values.seeds import Seed
 from .arguments import as_keras, finite
 from .fans import fans_of
 from .initializer import RandomInitializer
 
 LARGEST_FAN = 1e150  # of which the product is a float64
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
-MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+Mode = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
+Distribution = Literal["truncated_normal", "normal", "untruncated_normal", "uniform"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
@@ -84,9 +87,9 @@ class VarianceScaling(RandomInitializer):
     def __init__(
         self,
         scale: float = 1.0,
-        mode: str = "fan_in",
-        distribution: str = "truncated_normal",
-        seed: Any = None,
+        mode: Mode = "fan_in",
+        distribution: Distribution = "truncated_normal",
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
         *,
@@ -210,11 +213,11 @@ def _axis(axis: Any) -> int:
 class _Specialised(VarianceScaling):
     """A `VarianceScaling` of fixed scale, mode and distribution."""
 
-    fixed: tuple[float, str, str]
+    fixed: tuple[float, Mode, Distribution]
 
     def __init__(
         self,
-        seed: Any = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
         *,
