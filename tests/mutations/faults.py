@@ -174,7 +174,7 @@ FAULTS = [
     ),
     *_guards(
         "values/seeds",
-        ("masters of derived seeds", "master.to_bytes(8", "(0).to_bytes(8", "src/seedbed/values/seeds.py"),
+        ("masters of derived seeds", "checked.to_bytes(8", "(0).to_bytes(8", "src/seedbed/values/seeds.py"),
     ),
     *_guards(
         "initializers/variance_scaling",
