@@ -296,7 +296,7 @@ def _odd_call(chance: random.Random, method: str) -> Any:
     options = {n: odd(chance) for n in ("window", "rows", "out", "device") if chance.random() < 0.2}
     dtype = chance.choice([None, *DTYPES, "int32", "complex64", odd(chance)])
     if method == "keyed":
-        options.pop("window", None), options.pop("rows", None)
+        options = {name: value for name, value in options.items() if name in ("out", "device")}
         if chance.random() < 0.3:
             options["fans"] = odd(chance)
         keys = chance.choice([[1, -1], odd(chance)])

@@ -115,9 +115,9 @@ FAULTS = [
     ),
     *_guards(
         "values/seeds",
-        ("a bool as a seed", "if isinstance(seed, (bool, np.bool_)):", "if isinstance(seed, np.bool_):",
+        ("a bool as a seed", "if isinstance(value, (bool, np.bool_)):", "if isinstance(value, np.bool_):",
          "tests/initializers/test_configuration.py::test_bad_input"),
-        ("seeds of 65 bits", "if not 0 <= number < SEEDS:", "if not 0 <= number <= SEEDS:",
+        ("seeds of 65 bits", "if not 0 <= number < end:", "if not 0 <= number <= end:",
          "tests/initializers/test_configuration.py::test_bad_input"),
         ("draws of a generator", "if self._draws == DRAWS:", "if self._draws > DRAWS:",
          "tests/initializers/test_configuration.py::test_a_generator_has_so_many_draws"),
@@ -178,7 +178,7 @@ FAULTS = [
     ),
     *_guards(
         "initializers/variance_scaling",
-        ("fan_out", "            fan = fan_out\n", "            fan = fan_in\n", "tests/initializers/test_statistics.py"),
+        ("fan_out", "        fan = fan_out\n", "        fan = fan_in\n", "tests/initializers/test_statistics.py"),
         ("stddev of what is cut off", "stddev / TRUNCATED_STDDEV", "stddev", "tests/initializers/test_statistics.py"),
     ),
     *_guards(

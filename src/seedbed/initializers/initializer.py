@@ -364,8 +364,8 @@ def _from_configuration(config: dict[str, Any], owner: str) -> SeedGenerator | S
     kind, arguments = config.get("class_name"), config.get("config")
     if is_one_of(("SeedGenerator",), kind) and isinstance(arguments, (dict, type(None))):
         return SeedGenerator.from_config(arguments or {})
-    is_stream = is_one_of(("Stream",), kind) and isinstance(arguments, dict)
-    if is_stream and arguments.keys() == {"seed", "draw"}:
+    ours = {"seed", "draw"}
+    if is_one_of(("Stream",), kind) and isinstance(arguments, dict) and arguments.keys() == ours:
         return Stream(**arguments)
     raise ArgumentTypeError(
         f"seed must be an integer, or a generator as it was saved; given {brief(config)}"
