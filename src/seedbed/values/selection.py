@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief
-from .window import Window, check_window, runs
+from .window import Window, check_window, everything, runs
+
+FEW = 16  # numbers of which Python finds the ends more quickly than NumPy
 
 Ids = np.ndarray | range
 """Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
@@ -81,8 +83,10 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
         return range(rows.start, rows.start + length * rows.step, rows.step), (length,)
     ids = _integers(rows, "rows")
     flat = ids.reshape(-1)
-    if flat.size and not (int(flat.min()) >= 0 and int(flat.max()) < count):
-        lost = flat < 0 if int(flat.max()) < count else (flat < 0) | (flat >= count)
+    few = flat.tolist() if flat.size <= FEW else None
+    ends = (min(few), max(few)) if few else (int(flat.min()), int(flat.max())) if flat.size else ()
+    if ends and not (ends[0] >= 0 and ends[1] < count):
+        lost = flat < 0 if ends[1] < count else (flat < 0) | (flat >= count)
         place = int(np.argmax(lost))
         raise _outside(int(flat[place]), place, count)
     return flat, ids.shape
@@ -97,7 +101,7 @@ def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
     if not shape:
         raise ArgumentError("rows need a table with rows; given shape ()")
     if window is None:
-        window = (None,) * len(shape)
+        return everything(shape)
     if not isinstance(window, tuple) or len(window) != len(shape):
         raise ArgumentTypeError(
             f"window must have None and one slice for each other axis; given {brief(window)} "
