@@ -253,10 +253,8 @@ def householder() -> Drawing:
     drawing.text(640, 66, "What it computes", bold=True)
     for row in range(size):
         for column in range(size):
-            done = column < 3
-            below = row >= column
-            fill = LEFT if done and not below else WORDS[1]
-            fill = PAPER if done and below else fill
+            below, done = row >= column, min(row, column) < 3
+            fill = (PAPER if row > column else LEFT) if done else WORDS[1]
             drawing.box(20 + column * cell, top + row * cell, cell, cell, fill, LINE)
             drawing.box(330 + column * cell, top + row * cell, cell, cell,
                         WORDS[column % 4] if below else PAPER, LINE)  # fmt: skip

@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Give each link outside of code blocks its target on the site, or in the repository."""
-    folder = posixpath.dirname(in_repository(page.file.src_uri))
+    folder = posixpath.dirname(repository_path(page.file.src_uri))
     lines, fenced = [], False
     for line in markdown.splitlines():
         fenced ^= bool(FENCE.match(line))
@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return "\n".join(lines)
 
 
-def in_repository(name: str) -> str:
+def repository_path(name: str) -> str:
     """Return the path in the repository of a file of the site."""
     for source, target in PAGES.items():
         if name == target or name.startswith(f"{target}/"):
@@ -59,7 +59,7 @@ def in_repository(name: str) -> str:
     return f"docs/{name}"
 
 
-def on_site(path: str) -> str:
+def site_path(path: str) -> str:
     """Return the name on the site of a path in the repository, if it has one."""
     if path == "README.md":
         return "index.md"
@@ -78,7 +78,7 @@ def _linker(folder: str, page: Page, config: MkDocsConfig, files: Files) -> Any:
         path = posixpath.normpath(posixpath.join(folder, path))
         if not (ROOT / path).exists():
             raise PluginError(f"{page.file.src_uri}: no {target}")
-        name = on_site(path)
+        name = site_path(path)
         if files.get_file_from_path(name) is not None:
             here = posixpath.dirname(page.file.src_uri)
             return f"{picture}[{label}]({posixpath.relpath(name, here or '.')}{mark}{anchor})"
