@@ -30,7 +30,7 @@ from .machine import RESULTS, environment
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS: dict[str, Any] = {name: plt.get_cmap("tab10")(i) for i, name in enumerate(LIBRARIES)}
+COLOURS: dict[str, Any] = {name: plt.get_cmap("tab20")(i) for i, name in enumerate(LIBRARIES)}
 
 Rates = dict[tuple[str, str, str], float]  # distribution, dtype, library -> values a second
 
