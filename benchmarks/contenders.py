@@ -107,7 +107,7 @@ def _mkl(library: str, distribution: str, dtype: str, size: int) -> Call | None:
 
 
 def _mkl_method(library: str, distribution: str, dtype: str, size: int, method: int) -> Call:
-    """Return a call of one of MKL's methods: for the normal two of Box and Muller, and the inverse."""
+    """Return a call of one method of MKL; for the normal two of Box and Muller, and the inverse."""
     mkl = _mkl_runtime()
     real = {"float32": ctypes.c_float, "float64": ctypes.c_double}[dtype]
     prefix = {"float32": "vs", "float64": "vd"}[dtype]
