@@ -10,8 +10,8 @@ import pytest
 
 from tests import processes
 
-pytest.importorskip("material")  # mkdocs-material
-pytest.importorskip("mkdocstrings")
+pytest.importorskip("material", reason="needs mkdocs-material")
+pytest.importorskip("mkdocstrings", reason="needs mkdocstrings")
 
 ROOT = Path(__file__).parents[2]
 
