@@ -25,7 +25,8 @@ ELSEWHERE = {
     "torch.md": "torch/test_docs.py",
 }
 LANGUAGES = {"python", "sh", "toml", "text", "py", ""}  # `py` is shown only
-PACKAGES = ("tensorflow", "keras", "torchrec", "torch", "jax", "dask", "matplotlib")
+MARKED = ("tensorflow", "keras", "torch", "jax", "dask", "matplotlib", "cuda")
+PACKAGES = (*MARKED, "torchrec", "zarr", "fsspec", "obstore", "s3fs")
 PROGRAM = """
 import os, sys
 os.chdir(sys.argv[1])
@@ -72,14 +73,15 @@ def test_examples_run(page, example, tmp_path, monkeypatch):
 
 
 def marked(packages):
-    marks = [getattr(pytest.mark, package) for package in packages if package != "torchrec"]
+    marks = [getattr(pytest.mark, package) for package in packages if package in MARKED]
     return pytest.param(packages, marks=marks, id="-".join(packages))
 
 
 @pytest.mark.parametrize("packages", [marked(packages) for packages in EXAMPLES if packages])
 def test_examples_of_frameworks_run(packages, tmp_path):
-    if "torchrec" in packages:
-        pytest.importorskip("torchrec")
+    for package in packages:
+        if package not in MARKED:
+            pytest.importorskip(package)
     if packages == ("cuda",):
         from tests.cuda.conftest import gpu
 
