@@ -40,6 +40,15 @@ def test_what_mkl_is_timed_with_are_the_distributions_named(library, dtype):
     assert contenders.contender(library, "uniform", "float16", 10) is None
 
 
+@pytest.mark.matplotlib
+def test_the_report_times_other_environments_in_processes_of_their_own():
+    from benchmarks import report
+
+    found = report.rates_in_a_process(1000, NUMBA_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    assert list(found) == list(contenders.DISTRIBUTIONS)
+    assert min(found.values()) > 0
+
+
 def test_the_gpu_benchmark_compares_bits_in_the_simulator():
     pytest.importorskip("numba_cuda")
     code = """
