@@ -24,7 +24,7 @@ from .table import table as make_table
 class Report(NamedTuple):
     """What `verify` found; as a string, one line.
 
-    Parameters
+    Attributes
     ----------
     path : str
         What was looked at.

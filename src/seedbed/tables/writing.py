@@ -18,7 +18,7 @@ from .table import table
 class Summary(NamedTuple):
     """What a call wrote; as a string, one line.
 
-    Parameters
+    Attributes
     ----------
     output : Output
         Of which it wrote all or a part.
