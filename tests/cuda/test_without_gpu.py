@@ -77,7 +77,7 @@ def test_a_numpy_that_numba_cuda_does_not_know(monkeypatch):
         raise AttributeError("module 'numpy' has no attribute 'row_stack'")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    told = rf"numba-cuda {version} does not go with NumPy .*: pip install 'numpy<2\.5'"
+    told = rf"numba-cuda {version} does not go with .*: pip install 'numpy<2\.5'"
     with pytest.raises(RuntimeError, match=told):
         INIT((3,), device="cuda")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DeviceError
+from ..errors import ArgumentError, DeviceError, brief
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
 _FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
@@ -32,7 +32,7 @@ def ready() -> Any:
     if not knows_numpy():
         release = importlib.metadata.version("numba-cuda")
         raise DeviceError(
-            f"{needs} an older NumPy: numba-cuda {release} does not go with NumPy {np.__version__}: "
+            f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
             "pip install 'numpy<2.5'"
         )
     ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
@@ -84,7 +84,7 @@ def device_number(device: Any) -> int:
     """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
     match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
     if match is None:
-        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {brief(device)}")
     number, count = int(match[1] or 0), len(ready().gpus)
     if number >= count:
         raise DeviceError(f"device {device!r} is not there; the driver finds {count}")

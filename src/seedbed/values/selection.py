@@ -1,13 +1,12 @@
 """What is made of a table: a window, rows by number, or rows by key, as the kernels take them."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
 from .window import Window, check_window, everything, runs
 
 FEW = 16  # numbers of which Python finds the ends more quickly than NumPy
@@ -108,11 +107,17 @@ def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
             f"for shape {brief(shape)}"
         )
     first, *others = window
-    if first not in (None, slice(None)):
+    if first is not None and not _is_full(first):
         raise ArgumentError(
-            f"window must have None for the first axis, of which rows are given; given {first}"
+            "window must have None for the first axis, of which rows are given; "
+            f"given {brief(first)}"
         )
     return check_window((slice(None), *(slice(None) if o is None else o for o in others)), shape)
+
+
+def _is_full(axis: Any) -> bool:
+    """Return whether something is ``:``; it may be anything."""
+    return isinstance(axis, slice) and axis.start is axis.stop is axis.step is None
 
 
 def check_keys(keys: Any) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -132,7 +137,7 @@ def check_keys(keys: Any) -> tuple[np.ndarray, tuple[int, ...]]:
 def _bits_of_integers(keys: Sequence[Any]) -> Any:
     """Return Python's integers as uint64, so that large and negative ones may stand together."""
     try:
-        numbers = [operator.index(key) for key in keys if not isinstance(key, bool)]
+        numbers = [as_index(key) for key in keys if not isinstance(key, bool)]
     except TypeError:
         return keys
     if len(numbers) < len(keys) or not all(-(2**63) <= number < 2**64 for number in numbers):
@@ -143,7 +148,7 @@ def _bits_of_integers(keys: Sequence[Any]) -> Any:
 def check_columns(columns: slice | None, width: Any, most: int) -> tuple[int, int, int]:
     """Return width, first column and how many of rows of keys."""
     try:
-        width = operator.index(width)
+        width = as_index(width)
     except TypeError:
         raise ArgumentTypeError(f"width must be an integer; given {brief(width)}") from None
     if not 0 <= width <= most:
