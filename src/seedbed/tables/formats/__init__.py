@@ -49,7 +49,9 @@ def chosen(path: Path, shards_asked: int | None) -> Format:
     found = BY_SUFFIX.get(path.suffix)
     if shards_asked is not None:
         if found is zarr:
-            raise ArgumentError(f"a .zarr is cut by shard_rows, not by shards; given {shards_asked}")
+            raise ArgumentError(
+                f"a .zarr is cut by shard_rows, not by shards; given {shards_asked}"
+            )
         if found is not None:
             raise ArgumentError(f"path of shards is a folder; given {str(path)!r}")
         return shards
@@ -59,6 +61,11 @@ def chosen(path: Path, shards_asked: int | None) -> Format:
             f"given {str(path)!r}"
         )
     return found
+
+
+def is_array(path: Path) -> bool:
+    """Return whether a path is that of a Zarr array, complete or not, rather than of shards."""
+    return path.is_dir() and (path.suffix == zarr.SUFFIX or os.path.lexists(path / zarr.METADATA))
 
 
 def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
@@ -71,8 +78,7 @@ def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
     """
     path = local_path(path)
     if os.path.isdir(path):
-        array = path.suffix == zarr.SUFFIX or os.path.lexists(path / zarr.METADATA)
-        return zarr.tensors(path) if array else shards.tensors(path)
+        return zarr.tensors(path) if is_array(path) else shards.tensors(path)
     if not os.path.lexists(path):
         if os.path.lexists(path.with_name(path.name + ".part")):
             raise FormatError(f"{path}: is unfinished; see seedbed info {path}")

@@ -26,9 +26,7 @@ LENGTHS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # bytes that say how long a header 
 _KEYS = ["descr", "fortran_order", "shape"]
 
 
-def arrange(
-    tables: Sequence[Table], shards: int | None, chunks: Chunks | None
-) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the file of an output."""
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables)

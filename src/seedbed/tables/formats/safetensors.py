@@ -45,9 +45,7 @@ _CODE = {name: code for code, name in CODES.items()}
 _DESCRIPTION = ("initializer", "shape", "dtype", "rows", "kept_rows", "placed")
 
 
-def arrange(
-    tables: Sequence[Table], shards: int | None, chunks: Chunks | None
-) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the file of an output."""
     tables = in_order(tables)
     return (File("", tables, lambda: header(tables)),)

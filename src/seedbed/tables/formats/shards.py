@@ -20,9 +20,7 @@ FILE = "shard-{:05d}-model-00001-of-00001.safetensors"
 MOST = 99_999  # whose names have five digits
 
 
-def arrange(
-    tables: Sequence[Table], shards: int | None, chunks: Chunks | None
-) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the files of an output."""
     assert shards is not None
     if operator.index(shards) > MOST:

@@ -59,7 +59,10 @@ def chosen_chunks(table: Table, rows: Any, shard: Any) -> Chunks:
     """
     if table.rows is not None or not table.size:
         raise ArgumentError("a .zarr holds a whole table of one row or more")
-    height, row = table.shape[0] if table.shape else 0, table.nbytes // max(table.shape[:1], (1,))[0]
+    height, row = (
+        table.shape[0] if table.shape else 0,
+        table.nbytes // max(table.shape[:1], (1,))[0],
+    )
     if not height:
         raise ArgumentError("a .zarr holds a table of rank 1 or more; given ()")
     if rows is None and shard is not None:
@@ -101,9 +104,7 @@ def count(table: Table, chunks: Chunks) -> int:
     return files
 
 
-def arrange(
-    tables: Sequence[Table], shards: int | None, chunks: Chunks | None
-) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the files of an output."""
     (table,) = tables
     assert chunks is not None
@@ -221,8 +222,9 @@ def tensors(path: Path) -> list[Tensor]:
             raise FormatError("no array of Zarr version 3")
         shape, dtype, chunks = _array(found)
         ours = mapping(mapping(found.get("attributes", {}), "attributes").get("seedbed", {}), "")
-    with understanding(path, "not a Zarr array"):
-        return list(_pieces(path, shape, dtype, chunks, ours))
+        pieces = _pieces(path, shape, dtype, chunks, ours)
+    with understanding(path, "damaged"):
+        return list(pieces)
 
 
 def _array(found: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, Chunks]:
@@ -244,6 +246,8 @@ def _array(found: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, Chunks]:
     if inner and outer and outer % inner == 0:
         chunks = Chunks(inner, outer)
         written = _layout(shape, dtype, chunks)
+        found = {"storage_transformers": [], **found}
+        written["storage_transformers"] = []
         if all(found.get(key) == value for key, value in written.items() if key != "fill_value"):
             return shape, dtype, chunks
     raise FormatError(
@@ -282,3 +286,13 @@ def _pieces(
         yield Tensor(
             file, name, len(header), (rows, *shape[1:]), dtype, metadata, description or None, told
         )
+
+
+def joined(path: Path, pieces: Sequence[Tensor]) -> Tensor:
+    """Return the array that files hold together, as a tensor of the folder."""
+    first = pieces[0]
+    rows = sum(piece.shape[0] for piece in pieces)
+    described = first.description
+    if described is not None:
+        described = {key: value for key, value in described.items() if key != "rows"}
+    return replace(first, file=path, shape=(rows, *first.shape[1:]), description=described)
