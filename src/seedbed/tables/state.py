@@ -214,7 +214,9 @@ class Existing:
         with folder.folder(self.output.partial.name) as inside:
             for name in inside.names():
                 if name not in ours:
-                    raise OutputError(f"{inside.path / name}: is no file of this; remove it")
+                    raise OutputError(
+                        f"{inside.path / name}: is no {self.output.unit[:-1]} of this; remove it"
+                    )
 
     def starting_state(self, folder: Folder) -> State:
         """Return the state to start from: the beginning, or as an earlier job saved it."""
