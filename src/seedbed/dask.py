@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 try:
-    import dask
     import dask.array as da
     from dask.array.core import normalize_chunks
-    from dask.base import tokenize
+    from dask.base import compute, tokenize
     from dask.blockwise import blockwise
+    from dask.delayed import delayed
     from dask.layers import ArraySliceDep
 except ImportError as error:
     raise ImportError("seedbed.dask needs Dask: python -m pip install 'seedbed[dask]'") from error
@@ -28,9 +28,11 @@ from .errors import ArgumentError, ArgumentTypeError, brief, naming
 from .initializers import Initializer
 from .locks import renewed_lock
 from .storage.locks import TakenError
+from .storage.objects import url_of
 from .tables.job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
 from .tables.output import Output, Part, as_integer, check_part, output_at
 from .tables.table import table as make_table
+from .tables.uploading import Upload
 from .values.dtypes import as_dtype
 from .values.request import check_shape
 from .values.seeds import SeedGenerator
@@ -191,7 +193,7 @@ def write(
     ----------
     path : path
         ``.npy``, ``.safetensors``, ``.zarr``, or with `shards` the name of a folder: on a disk that
-        all workers share.
+        all workers share. Or a URL, as `seedbed.tables.write` takes it.
     init : Initializer or str
         As `array` takes it.
     shape, dtype
@@ -232,7 +234,7 @@ def write(
     start = time.perf_counter()
     with naming("write"):
         name = "weight" if name is None else name
-        path, init = os.path.abspath(path), _found(init)
+        path, init = url_of(path) or os.path.abspath(path), _found(init)
         what = {"shards": shards, "chunk_rows": chunk_rows, "shard_rows": shard_rows}
         output = _output(path, init, shape, dtype, name, what)
         count = _count(output) if parts is None else as_integer(parts, "parts")
@@ -245,14 +247,14 @@ def write(
         WriteOptions(**options)
         table = path, init, tuple(shape), output.tables[0].dtype.name, name, what
         if not resume:  # apart: were it run again later, it would find what the parts wrote
-            dask.compute(dask.delayed(_check_new, pure=False)(*table))
-        part = dask.delayed(_write_part, pure=False)
+            compute(delayed(_check_new, pure=False)(*table))
+        part = delayed(_write_part, pure=False)
         every = [
             part(*table, {"part": (number, count), **options}) for number in range(1, count + 1)
         ]
-        values, nbytes, missing = map(list, zip(*dask.compute(*every), strict=True))
+        values, nbytes, missing = map(list, zip(*compute(*every), strict=True))
         if all(missing):  # the last ones did not see each other's end
-            dask.compute(dask.delayed(tables.finish, pure=False)(path, check=check))
+            compute(every[-1])
     seconds = time.perf_counter() - start
     return tables.Summary(output, sum(values), sum(nbytes), seconds, Part(), [])
 
@@ -272,7 +274,11 @@ def _output(
 
 def _check_new(*table: Any) -> None:
     """Refuse an output that is there already, or unfinished."""
-    Job(_output(*table), WriteOptions()).check()
+    output = _output(*table)
+    if output.url is None:
+        Job(output, WriteOptions()).check()
+    else:
+        Upload(output, WriteOptions()).begin()
 
 
 def _write_part(

@@ -162,11 +162,12 @@ def try_finish(
             _write_last(output, folder)
             folder.publish(output.partial.name, output.target.name, replace=replace)
         except FileExistsError:
-            raise StorageError(
-                errno.EEXIST,
-                "exists, which it did not when the job began; --force --resume replaces it",
-                output.path,
-            ) from None
+            if not _is_published(output, folder):  # by another part, at the same moment
+                raise StorageError(
+                    errno.EEXIST,
+                    "exists, which it did not when the job began; --force --resume replaces it",
+                    output.path,
+                ) from None
         except FileNotFoundError:
             if not _is_published(output, folder):
                 raise

@@ -18,6 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
 from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural, naturals
+from ..storage.objects import url_of
 from ..values.digest import stream_hash
 from . import formats
 from .formats import shards, zarr
@@ -25,6 +26,7 @@ from .layout import Chunks, Extent, File, page_start
 from .placing import Placed
 from .table import Table
 
+SINGLE = (".npy", ".safetensors")  # formats of one file
 MAX_OPEN = 512  # files that a process opens at once
 MAX_PARTS = 99_999
 MAX_NAME = 200  # bytes; what is beside an unfinished file has a longer name, up to 255
@@ -60,6 +62,8 @@ class Output:
         How many files it is cut into; None for a single file.
     chunks : Chunks, optional
         Of a Zarr array.
+    url : str, optional
+        Of a folder of objects in a store, in place of `path`.
     """
 
     path: Path
@@ -67,6 +71,7 @@ class Output:
     format: formats.Format
     shards: int | None = None
     chunks: Chunks | None = None
+    url: str | None = None
 
     @cached_property
     def target(self) -> Path:
@@ -174,7 +179,7 @@ class Output:
         if len(tables) > 3:
             tables = [f"{len(tables)} tables"]
         shards = f" in {self.shards} {self.unit}" if self.shards else ""
-        return f"{self.path}: {', '.join(tables)}{shards}"
+        return f"{self.url or self.path}: {', '.join(tables)}{shards}"
 
 
 def output_at(
@@ -185,10 +190,16 @@ def output_at(
     shard_rows: Any = None,
 ) -> Output:
     """Return a checked output."""
-    path = local_path(path)
+    url = url_of(path)
+    path = local_path(path) if url is None else Path(url.rpartition("/")[2])
     if shards is not None:
         shards = as_integer(shards, "shards")
     kind = formats.chosen(path, shards)
+    if url is not None and kind.NAME in SINGLE:
+        raise ArgumentError(
+            f"{url}: a store takes a .zarr, or shards (--shards N), as its objects appear whole: "
+            f"a job goes on after the last whole one; write {kind.NAME} here and copy it"
+        )
     if len(os.fsencode(path.name)) > MAX_NAME:
         raise ArgumentError(f"path must have a name of at most {MAX_NAME} bytes")
     chunks = None
@@ -200,7 +211,7 @@ def output_at(
         shards = zarr.count(tables[0], chunks)
     elif chunk_rows is not None or shard_rows is not None:
         raise ArgumentError(f"chunk_rows and shard_rows are for .zarr; given {str(path)!r}")
-    result = Output(path, tuple(tables), kind, shards, chunks)
+    result = Output(path, tuple(tables), kind, shards, chunks, url)
     _ = result.files[0].header  # the format may refuse the tables
     return result
 
@@ -215,7 +226,7 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
             f"part must be k/n with 1 <= k <= n <= {limit}{files}; "
             f"given {brief(number)}/{brief(of)}"
         )
-    if output.shards and output.shards / of > MAX_OPEN:
+    if output.shards and output.shards / of > MAX_OPEN and output.url is None:
         raise ArgumentError(
             f"a part takes at most {MAX_OPEN} {output.unit}; {output.shards} need more parts"
         )

@@ -13,6 +13,7 @@ from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
 from .output import Output, Part, as_integer, output_at
 from .placing import check_ids, read_ids
 from .table import table
+from .uploading import Upload
 
 
 class Summary(NamedTuple):
@@ -103,7 +104,9 @@ def write(
     ----------
     path : path
         Ends in ``.npy``, ``.safetensors`` or ``.zarr``; with `shards`, the name of a folder. A
-        symbolic link to a file is written through.
+        symbolic link to a file is written through. A ``.zarr`` or shards may be a URL such as
+        ``s3://bucket/t.zarr`` (extras ``s3`` and ``gcs``): of objects, each of which appears whole,
+        ``zarr.json`` or ``seedbed.index.json`` last.
     init : Initializer, str or dict
         As `seedbed.initializers.get` takes; with an integer seed, or None, but no generator. A
         class of your own that makes no windows is computed as a whole, once.
@@ -288,7 +291,7 @@ def grow(
 def write_output(output: Output, options: WriteOptions) -> Summary:
     """Write an output of any number of tables."""
     start = time.perf_counter()
-    job = Job(output, options)
+    job = Job(output, options) if output.url is None else Upload(output, options)
     job.run()
     seconds = time.perf_counter() - start
     return Summary(output, job.values, job.nbytes, seconds, job.part, job.missing)
