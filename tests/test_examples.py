@@ -40,14 +40,13 @@ def free_port():
 
 
 def test_jobs_of_an_array_write_parts(tmp_path):
-    seedbed = tmp_path / "bin" / "seedbed"
-    seedbed.parent.mkdir()
-    seedbed.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m seedbed "$@"\n')
-    seedbed.chmod(0o755)
-    (seedbed.parent / "python").symlink_to(sys.executable)
-    path = (
-        f"{seedbed.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    )
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, options in (("seedbed", "-m seedbed"), ("python", "")):
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
+        program.chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environments = [
         {"PATH": path, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "3"}
         for number in (1, 2, 3)

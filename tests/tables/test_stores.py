@@ -4,9 +4,6 @@ The objects are compared with the files of a local job.
 """
 
 import hashlib
-import http.client
-import http.server
-import itertools
 import json
 import signal
 import threading
@@ -20,66 +17,13 @@ from seedbed.cli import main
 from seedbed.errors import ArgumentError, OutputError
 from seedbed.storage import objects
 from tests import processes
+from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.moto, pytest.mark.s3fs]
 
 INIT = initializers.TruncatedNormal(stddev=0.02, seed=7)
 SHAPE = (5000, 64)
 CHUNKS = {"chunk_rows": 500, "shard_rows": 1000}
-
-
-class Proxy(http.server.ThreadingHTTPServer):
-    """Passes requests on, but answers every `every`-th with 503 or by hanging up."""
-
-    daemon_threads = True
-
-    def __init__(self, port):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.upstream = port
-        self.every, self.numbers, self.failed, self.delay = 0, itertools.count(1), 0, 0.0
-        self.requests = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request, client_address):
-        """Say nothing: clients are killed on purpose."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format, *args):
-        pass
-
-    def handle_one(self):
-        proxy = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        number = next(proxy.numbers)
-        proxy.requests.append((self.command, self.path))
-        time.sleep(proxy.delay)
-        if proxy.every and number % proxy.every == 0:
-            proxy.failed += 1
-            if proxy.failed % 2:
-                self.close_connection = True
-                return
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.upstream)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        answer = connection.getresponse()
-        data = answer.read()
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                self.send_header(name, value)
-        length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else len(data)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(data)
-        connection.close()
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_one  # noqa: N815
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +48,7 @@ def store(server, monkeypatch, request):
     """Return the file system and the URL of a new bucket."""
     import s3fs
 
-    for name, value in environment(server).items():
+    for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
     server.every, server.delay = 0, 0.0
     server.requests.clear()
@@ -112,15 +56,6 @@ def store(server, monkeypatch, request):
     bucket = "b" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
     fs.mkdir(bucket)
     return fs, f"s3://{bucket}"
-
-
-def environment(server):
-    return {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
 
 
 def names(store, url):

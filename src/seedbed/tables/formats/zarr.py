@@ -123,6 +123,7 @@ def _key(number: int, rank: int) -> str:
     return ".".join(("c", str(number), *("0" for _ in range(rank - 1))))
 
 
+@functools.lru_cache(16)  # of all files but the last it is the same
 def _index(rows: int, row: int, chunks: Chunks) -> bytes:
     """Return what comes before the rows of a file: nothing in a chunk, an index in a shard."""
     if chunks.rows == chunks.shard:
