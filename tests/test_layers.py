@@ -51,6 +51,10 @@ def test_only_its_own_file_imports_a_framework(path):
     assert roots(path) & FRAMEWORKS <= own
 
 
+def test_no_file_is_long():
+    assert {name(path) for path in SOURCES if path.read_text().count("\n") > 400} == set()
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_the_shim_imports_numba_cuda(path):
     found = {m for m in imports(path) if m.startswith(("numba.cuda", "numba_cuda"))}

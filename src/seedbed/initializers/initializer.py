@@ -226,7 +226,7 @@ class Initializer:
         """Whether the values are the same in every process: no seed was drawn at random."""
         return True
 
-    def with_seed(self, seed: Seed | Stream) -> Self:
+    def with_seed(self, seed: Seed) -> Self:
         """Return an equal initializer of another seed; itself where there are no random numbers."""
         return self
 
@@ -295,7 +295,7 @@ class RandomInitializer(Initializer):
         table, take an integer, or a `Stream`: one draw of a generator, the same on every call.
     """
 
-    def __init__(self, seed: Any = None) -> None:
+    def __init__(self, seed: Seed = None) -> None:
         if isinstance(seed, dict):
             seed = _from_configuration(seed, type(self).__name__)
         self._init_seed = check_seed(seed, type(self).__name__)
@@ -311,7 +311,7 @@ class RandomInitializer(Initializer):
             return seed.get_config()["seed"] is not None
         return seed is not None
 
-    def with_seed(self, seed: Seed | Stream) -> Self:
+    def with_seed(self, seed: Seed) -> Self:
         """Return an equal initializer of another seed."""
         return type(self).from_config({**self.get_config(), "seed": seed})
 
@@ -360,7 +360,7 @@ def _from_configuration(config: dict[str, Any], owner: str) -> SeedGenerator | S
     if kind == "SeedGenerator" and isinstance(arguments, (dict, type(None))):
         return SeedGenerator.from_config(arguments or {})
     if kind == "Stream" and isinstance(arguments, dict) and arguments.keys() == {"seed", "draw"}:
-        return Stream(check_seed(arguments["seed"], owner), check_seed(arguments["draw"], owner))
+        return Stream(**arguments)
     raise ArgumentTypeError(
         f"seed must be an integer, or a generator as it was saved; given {brief(config)}"
     ).named(owner)

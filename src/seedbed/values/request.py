@@ -158,11 +158,6 @@ class Request:
                 self._target = DeviceArray.empty(self.size, self.dtype, self._device)
         return self._target
 
-    @property
-    def result(self) -> Any:
-        """What the caller gets: `out`, or the new array."""
-        return self.target.result if self.out is None else self.out
-
 
 class KeyedRequest(Request):
     """Rows of 64-bit keys, and the array that takes them. There is no full table.
