@@ -1,9 +1,9 @@
 """Dask clusters and object stores beside one process.
 
 ``python -m benchmarks.engines dask FOLDER`` has four workers write 8 GB as ``.safetensors`` and as
-Zarr, kills one of them in the middle, and compares every byte with what one process writes. It needs
-room for three times as much. ``python -m benchmarks.engines s3`` uploads 1 GB of shards to a server
-on this machine that fails one request in twenty. Each prints a Markdown table.
+Zarr, kills one of them in the middle, and compares every byte with what one process writes. It
+needs room for twice as much. ``python -m benchmarks.engines s3`` uploads 1 GB of shards to a
+server on this machine that fails one request in twenty. Each prints a Markdown table.
 """
 
 import argparse
