@@ -198,23 +198,35 @@ class DeviceArray:
     def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
         """Set the elements to those that are selected of a random table.
 
-        Rows by number or by key are made on the host, and copied.
+        Numbers and keys of rows are copied to the GPU where they are on the host.
         """
         if not self.size:
             return
-        if not isinstance(selection, Runs):
-            count = len(selection[0])
-            host = HostArray(self.host().reshape(count, self.size // count), 1)
-            host.random(recipe, selection, stream)
-            self.copy(host.array.reshape(self.shape))
-            return
         from seedbed_kernels import fills_cuda
 
-        key, sampler = kernel_key(stream), kernel_sampler(recipe, self.dtype)
+        sampler = kernel_sampler(recipe, self.dtype)
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
-        flat = self._data.view(bits)
-        with on_device(numba_cuda(), self.device):
-            fills_cuda.fill_window(flat, 0, *selection, key, sampler, self.stream)
+        flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
+        place: Any
+        with on_device(numba_cuda(), self.device) as gpu:
+            if isinstance(selection, Runs):
+                filler = fills_cuda.Filler(sampler, bits)
+                place = filler.window(*selection)
+            else:
+                where: list[Any]
+                numbers, *where = selection
+                distance = self.size // len(numbers)
+                if isinstance(numbers, np.ndarray):
+                    numbers = gpu.to_device(numbers.view(np.uint64), stream=self.stream)
+                if isinstance(selection, Rows):
+                    filler = fills_cuda.RowFiller(sampler, bits)
+                    row, *window = where
+                    place = filler.rows(numbers, row, distance, *window)
+                else:
+                    filler = fills_cuda.KeyedFiller(sampler, bits)
+                    column, width = where
+                    place = filler.rows(numbers, column, width, distance)
+            filler(flat, 0, self.size, place, key, self.stream)
 
     def matrix_at(self, number: int) -> "DeviceArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""
