@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from . import keyed_cuda, tiles_cuda
+from .compiling import SIMULATED
 from .cuda_shim import cuda
 from .layout import LANES, position, precision, slots, tile_values
 from .redraws_cuda import WARPS
+from .samplers import REJECTING, TailNormal
 
-BLOCKS = 16  # most for each multiprocessor
+BLOCKS = 24  # most for each multiprocessor: 2, 3, 4 or 6 are there at a time
 FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
 AXES = 6  # over the runs of a row, that a launch can take
 RUNS = 2**31  # likewise
@@ -262,12 +264,30 @@ def _address(out: Any) -> int:
 
 @functools.cache
 def _kernel(sampler: type, dtype: str) -> Any:
-    return cuda.jit(tiles_cuda.make_kernel(sampler, dtype))
+    return _compiled(tiles_cuda.make_kernel(sampler, dtype), registers(sampler, dtype))
 
 
 @functools.cache
 def _keyed_kernel(sampler: type, dtype: str) -> Any:
-    return cuda.jit(keyed_cuda.make_kernel(sampler, dtype))
+    return _compiled(keyed_cuda.make_kernel(sampler, dtype), registers(sampler, dtype, keyed=True))
+
+
+def registers(sampler: type, dtype: str, keyed: bool = False) -> int | None:
+    """Return the most registers a thread of a kernel may have, or None for as many as it takes.
+
+    A multiprocessor has 65,536. Left alone the assembler takes up to 122 for a kernel that draws
+    again, of which two blocks fit. With these limits three or four do, and nothing is spilled.
+    """
+    if sampler not in REJECTING:
+        return None
+    if sampler is TailNormal:
+        return 96 if dtype == "float64" and not keyed else 80
+    return 64 if keyed else 80
+
+
+def _compiled(kernel: Callable[..., None], most: int | None) -> Any:
+    limit: dict[str, Any] = {} if most is None or SIMULATED else {"max_registers": most}
+    return cuda.jit(**limit)(kernel)
 
 
 def make_constant_kernel() -> Callable[..., None]:

@@ -77,37 +77,38 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
         row_step, group_step = step // groups, step % groups
         number = np.int64(cuda.grid(1))
         row, own_group = number // groups, number % groups
-        while number - cuda.laneid < total:  # warps do not part
-            there = number < total
-            first = (first_group + own_group) * group - column  # of the group, in the output's row
-            position, index = (first_row + row) * width + first, (first_row + row) * stride + first
-            lane, wanted = np.uint64(0), np.uint32(0)
-            if there:
-                lane = np.uint64(keys[first_row + row])
-            stream = np.uint64(FIRST_KEYED_STREAM + first_group + own_group)
-            values = draw(sampler, lane, np.uint64(0), (key[0], key[1], stream))
-            ends = max(-first, begin - position), min(width - first, end - position)
-            if there and ends[0] <= 0 and ends[1] >= group and aligned:
-                wanted = np.uint32((1 << group) - 1)
-                store(out, index, lane_finished(values, sampler))
-            elif there:
-                for slot in range(group):
-                    if ends[0] <= slot < ends[1]:
-                        out[np.uint64(index + slot)] = finished(values[slot], sampler)
-                        wanted = np.uint32(wanted | np.uint32(1 << slot))
-            if rejecting:
-                wanted = np.uint32(wanted & rejected(values, sampler))
-                top = wait(queue, top, lane, stream, index, np.uint32(1), wanted)
-                while np.uint32(top - bottom) >= LANES:
-                    top = redraw(out, key, sampler, queue, bottom, top)
-            number += step
-            row += row_step
-            own_group += group_step
-            if own_group >= groups:
-                own_group -= groups
-                row += 1
-        if rejecting:
-            while top > bottom:
+        while number - cuda.laneid < total or top > bottom:  # warps do not part
+            if rejecting and (
+                np.uint32(top - bottom) >= LANES or number - cuda.laneid >= total
+            ):
                 top = redraw(out, key, sampler, queue, bottom, top)
+            else:
+                there = number < total
+                first = (first_group + own_group) * group - column  # of the group, in its row
+                position = (first_row + row) * width + first
+                index = (first_row + row) * stride + first
+                lane, wanted = np.uint64(0), np.uint32(0)
+                if there:
+                    lane = np.uint64(keys[first_row + row])
+                stream = np.uint64(FIRST_KEYED_STREAM + first_group + own_group)
+                values = draw(sampler, lane, np.uint64(0), (key[0], key[1], stream))
+                ends = max(-first, begin - position), min(width - first, end - position)
+                if there and ends[0] <= 0 and ends[1] >= group and aligned:
+                    wanted = np.uint32((1 << group) - 1)
+                    store(out, index, lane_finished(values, sampler))
+                elif there:
+                    for slot in range(group):
+                        if ends[0] <= slot < ends[1]:
+                            out[np.uint64(index + slot)] = finished(values[slot], sampler)
+                            wanted = np.uint32(wanted | np.uint32(1 << slot))
+                if rejecting:
+                    wanted = np.uint32(wanted & rejected(values, sampler))
+                    top = wait(queue, top, lane, stream, index, np.uint32(1), wanted)
+                number += step
+                row += row_step
+                own_group += group_step
+                if own_group >= groups:
+                    own_group -= groups
+                    row += 1
 
     return kernel

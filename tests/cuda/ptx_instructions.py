@@ -219,13 +219,24 @@ def _shift_to_top(x: Any) -> Any:
 
 
 def _quotient(a: Any, b: Any) -> Any:
+    """Return an integer quotient, cut towards zero."""
     if (b == 0).any():
         raise PtxError("division by zero")
+    if a.dtype.kind == "i":
+        if ((a == np.iinfo(a.dtype).min) & (b == -1)).any():
+            raise PtxError("a quotient that does not fit")
+        floor, rest = np.divmod(a, b)
+        return floor + ((rest != 0) & ((a < 0) != (b < 0)))
     return a // b
 
 
 def _upper_half(a: Any, b: Any) -> Any:
-    """Return the upper half of a product of unsigned numbers of 32 or 64 bits."""
+    """Return the upper half of a product of numbers of 32 or 64 bits."""
+    if a.dtype.kind == "i":
+        unsigned = BITS[str(8 * a.dtype.itemsize)]
+        x, y, zero = a.view(unsigned), b.view(unsigned), unsigned(0)
+        upper = _upper_half(x, y) - np.where(a < 0, y, zero) - np.where(b < 0, x, zero)
+        return upper.view(a.dtype)
     if a.dtype == np.uint32:
         return (a.astype(np.uint64) * b.astype(np.uint64) >> np.uint64(32)).astype(np.uint32)
     low, word = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -272,6 +283,8 @@ def operation(name: str, root: Callable[[Any], Any] = rsqrt) -> Operation:
         "lop3.b32": (_logic, 4),
         "mul.hi.u32": (_upper_half, 2),
         "mul.hi.u64": (_upper_half, 2),
+        "mul.hi.s32": (_upper_half, 2),
+        "mul.hi.s64": (_upper_half, 2),
     }
     if name in fixed:
         function, count = fixed[name]
@@ -327,8 +340,8 @@ def _plain(name: str, verb: str, word: str) -> Operation:
         "or": (np.bitwise_or, 2, letter in "bp"),
         "xor": (np.bitwise_xor, 2, letter in "bp"),
         "not": (np.invert, 1, letter in "bp"),
-        "div": (_quotient, 2, letter == "u"),
-        "rem": (lambda a, b: a - _quotient(a, b) * b, 2, letter == "u"),
+        "div": (_quotient, 2, whole),
+        "rem": (lambda a, b: a - _quotient(a, b) * b, 2, whole),
         "max": (lambda a, b: _extreme(a, b, True) if real else np.maximum(a, b), 2, letter != "b"),
         "min": (lambda a, b: _extreme(a, b, False) if real else np.minimum(a, b), 2, letter != "b"),
     }

@@ -22,6 +22,14 @@ def signed(value, bits):
     return value - (value >> bits - 1 << bits)
 
 
+def truncated(a, b):
+    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def remainder(a, b):
+    return abs(a) % abs(b) * (-1 if a < 0 else 1)
+
+
 INTEGERS = {
     "add.s32": lambda a, b: a + b & M32,
     "sub.s64": lambda a, b: a - b & M64,
@@ -31,6 +39,18 @@ INTEGERS = {
     "mul.hi.u32": lambda a, b: a * b >> 32,
     "mul.hi.u64": lambda a, b: a * b >> 64,
     "mad.lo.s64": lambda a, b, c: a * b + c & M64,
+    "mul.hi.s32": lambda a, b: signed(a, 32) * signed(b, 32) >> 32 & M32,
+    "mul.hi.s64": lambda a, b: signed(a, 64) * signed(b, 64) >> 64 & M64,
+    "div.u32": lambda a, b: a // b,
+    "div.u64": lambda a, b: a // b,
+    "div.s32": lambda a, b: truncated(signed(a, 32), signed(b, 32)) & M32,
+    "div.s64": lambda a, b: truncated(signed(a, 64), signed(b, 64)) & M64,
+    "rem.u32": lambda a, b: a % b,
+    "rem.u64": lambda a, b: a % b,
+    "rem.s32": lambda a, b: remainder(signed(a, 32), signed(b, 32)) & M32,
+    "rem.s64": lambda a, b: remainder(signed(a, 64), signed(b, 64)) & M64,
+    "neg.s64": lambda a: -a & M64,
+    "abs.s32": lambda a: abs(signed(a, 32)) & M32,
     "and.b32": lambda a, b: a & b,
     "or.b64": lambda a, b: a | b,
     "xor.b32": lambda a, b: a ^ b,
