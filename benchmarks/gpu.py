@@ -30,7 +30,9 @@ import numpy as np
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from seedbed import initializers
-from seedbed.gpu.array import DeviceArray, DeviceError, cuda
+from seedbed.errors import DeviceError
+from seedbed.gpu.array import DeviceArray
+from seedbed.gpu.driver import numba_cuda, ready
 from seedbed.values import recipes
 from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
@@ -96,7 +98,7 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     sampler = recipes.kernel_sampler(source, on_cpu.dtype)
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
-        out = cuda("gpu").device_array(count, bits)
+        out = numba_cuda().device_array(count, bits)
         filler, key = fills_cuda.Filler(sampler, out.dtype), recipes.kernel_key(STREAM)
         filler(out, 0, count, filler.WHOLE, key, launch=launch)
         assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
@@ -118,7 +120,7 @@ def check_bits(count: int) -> Iterator[str]:
             seconds = time.perf_counter() - start
             told = f"{count:,} values equal ({seconds:.0f} s); SHA-256 {digest}"
             yield f"{name:<17} {dtype:<9} {told}"
-        free, _ = cuda("gpu").current_context().get_memory_info()
+        free, _ = numba_cuda().current_context().get_memory_info()
         for dtype in DTYPES:
             if LENGTHS[-1] * dtype_of(dtype).itemsize > 0.9 * free:
                 yield f"{name:<17} {dtype:<9} {LENGTHS[-1]:,} values do not fit: not compared"
@@ -136,7 +138,7 @@ def timed(call: Call, synchronous: bool = False, calls: int = CALLS) -> float:
     CUDA events on the default stream, which PyTorch and CuPy use, too; a call that is `synchronous`
     works on a stream of its own and returns when it is done: the clock of the host.
     """
-    gpu = cuda("gpu")
+    gpu = numba_cuda()
     for _ in range(WARM_UP):
         call()
     gpu.synchronize()
@@ -158,7 +160,7 @@ def timed(call: Call, synchronous: bool = False, calls: int = CALLS) -> float:
 
 
 def _memset(distribution: str, dtype: str, size: int) -> float:
-    from cuda.bindings import driver
+    from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
 
     array = DeviceArray.empty((size,), dtype_of(dtype), 0)
     pointer = driver.CUdeviceptr(array.pointer)
@@ -332,7 +334,7 @@ def run_tests(sanitize: bool) -> Iterator[str]:
 
 
 def describe() -> Iterator[str]:
-    gpu = cuda("gpu")
+    gpu = numba_cuda()
     device = gpu.get_current_device()
     name = device.name.decode() if isinstance(device.name, bytes) else device.name
     major, minor = device.compute_capability
@@ -349,14 +351,14 @@ def describe() -> Iterator[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=("tests", "bits", "times", "orthogonal"), action="append")
     parser.add_argument("--sanitize", action="store_true", help="also under compute-sanitizer")
     parser.add_argument("--values", type=int, default=10**9, help="compared with the CPU's")
     parser.add_argument("--size", type=int, default=2**29, help="values in a timed array")
     options = parser.parse_args()
     try:
-        cuda("benchmarks/gpu.py")
+        ready()
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 2
@@ -380,9 +382,9 @@ def main() -> int:
     name = re.sub(r"\W+", "-", lines[0].strip("# ").lower())
     suffix = "-".join(["", *options.only]) if options.only else ""
     RESULTS.mkdir(exist_ok=True)
-    place = RESULTS / f"gpu-{name}{suffix}.md"
-    place.write_text("\n".join(lines))
-    print(f"written to {place.relative_to(ROOT)}")
+    file = RESULTS / f"gpu-{name}{suffix}.md"
+    file.write_text("\n".join(lines))
+    print(f"written to {file.relative_to(ROOT)}")
     return code
 
 

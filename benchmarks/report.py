@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,7 +30,7 @@ from .machine import RESULTS, environment
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS = dict(zip(LIBRARIES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+COLOURS: dict[str, Any] = {name: plt.get_cmap("tab10")(i) for i, name in enumerate(LIBRARIES)}
 
 Rates = dict[tuple[str, str, str], float]  # distribution, dtype, library -> values a second
 

@@ -17,7 +17,7 @@ from seedbed_kernels import fills_cpu
 from seedbed_kernels.memory import empty
 
 GRAIN = 1 << 18
-SOURCES = {
+RECIPES = {
     "uniform": recipes.Uniform(-0.05, 0.05),
     "normal": recipes.Normal(0.0, 0.02),
     "truncated": recipes.TruncatedNormal(0.0, 0.02),
@@ -29,12 +29,11 @@ TURNS = 15
 
 def contenders(kind: str, dtype: np.dtype, rows: int, width: int) -> dict[str, Callable[[], None]]:
     """Return functions that fill the same array: contiguous, gathered, keyed."""
-    sampler = recipes.kernel_sampler(SOURCES[kind], dtype)
+    sampler = recipes.kernel_sampler(RECIPES[kind], dtype)
     key = fills_cpu.packed_key(recipes.kernel_key(Stream(7)))
-    dense, gathered, keyed = (
-        kind(sampler, dtype)
-        for kind in (fills_cpu.Filler, fills_cpu.RowFiller, fills_cpu.KeyedFiller)
-    )
+    dense = fills_cpu.Filler(sampler, dtype)
+    gathered = fills_cpu.RowFiller(sampler, dtype)
+    keyed = fills_cpu.KeyedFiller(sampler, dtype)
     generator = np.random.default_rng(1)
     ids = generator.integers(0, HEIGHT, rows).astype(np.uint64)
     hashes = generator.integers(0, 2**64, rows, np.uint64)
@@ -67,7 +66,7 @@ def compare(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
 
 def one_row(dtype: np.dtype) -> float:
     """Return the seconds that one row of 64 takes through the kernels' door."""
-    sampler = recipes.kernel_sampler(SOURCES["normal"], dtype)
+    sampler = recipes.kernel_sampler(RECIPES["normal"], dtype)
     filler = fills_cpu.RowFiller(sampler, dtype)
     key, out = fills_cpu.packed_key(recipes.kernel_key(Stream(7))), np.empty((1, 64), dtype)
     ids = np.array([12345], np.uint64)
@@ -84,7 +83,7 @@ def main() -> None:
     dtype = np.dtype(sys.argv[2] if len(sys.argv) > 2 else "float32")
     print(f"{rows} rows, {dtype.name}, {threads.count()} threads; 1.0: as the contiguous fill\n")
     print("| | width | contiguous, 10⁹ values/s | gathered | keyed |\n|---|--:|--:|--:|--:|")
-    for kind in SOURCES:
+    for kind in RECIPES:
         for width in WIDTHS:
             taken = compare(contenders(kind, dtype, rows, width))
             rate = rows * width / taken["contiguous"] / 1e9

@@ -194,7 +194,7 @@ def _mb(nbytes: int) -> str:
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gb", nargs=2, type=float, default=(20, 12))
     parser.add_argument("--repeats", type=int, default=3)

@@ -18,8 +18,10 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "7")
 os.environ["KERAS_BACKEND"] = "jax"
 
 # A test needs the frameworks that are words of its path or name, its marks, or its parameters.
-FRAMEWORKS = {name: name for name in ("keras", "tensorflow", "jax", "flax", "equinox", "torch")}
+NAMES = ("keras", "tensorflow", "jax", "flax", "equinox", "torch", "dask")
+FRAMEWORKS = {name: name for name in NAMES}
 FRAMEWORKS["tf"] = "tensorflow"
+PICTURES = ("::seedbed.show", ".Initializer.plot")
 
 
 def pytest_ignore_collect(collection_path):
@@ -31,15 +33,20 @@ def pytest_ignore_collect(collection_path):
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items):
-    """Mark each test with the frameworks it needs; skip it where one is not installed."""
+    """Mark each test with the frameworks it needs; skip it where a package is not installed."""
     for item in items:
+        if item.nodeid.endswith(PICTURES):  # examples, which have no marks
+            item.add_marker("matplotlib")
+        marks = {mark.name for mark in item.iter_markers()}
         words = set(re.split(r"[^a-z]+", item.nodeid.split("[")[0]))
-        words |= {mark.name for mark in item.iter_markers()}
+        words |= marks
         if hasattr(item, "callspec"):
             words |= {value for value in item.callspec.params.values() if isinstance(value, str)}
         for package in {FRAMEWORKS[word] for word in words & FRAMEWORKS.keys()}:
             item.add_marker(package)
             item.add_marker("frameworks")
+            marks.add(package)
+        for package in sorted(marks & {*FRAMEWORKS.values(), "matplotlib"}):
             if importlib.util.find_spec(package) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs {package}"))
 

@@ -65,6 +65,7 @@ def two_product(a, b):
     return product, ((ah * bh - product) + ah * bl + al * bh) + al * bl
 
 
+@np.errstate(all="ignore")
 def fma(a, b, c):
     """Return a * b + c rounded once, in the precision of `a`."""
     a, b, c = np.broadcast_arrays(a, b, c)
@@ -215,6 +216,7 @@ def base_values(kind, elements, wide, seed, stream=0, attempt=0):
     return np.where(place & 1, second, first)
 
 
+@np.errstate(all="ignore")
 def values(kind, parameters, dtype, elements, seed, stream=0):
     """Return elements of a table, or of rows of keys, as its dtype holds them.
 

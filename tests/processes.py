@@ -8,6 +8,7 @@ Linux a process is killed when the test process dies, too.
 import contextlib
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+# Processors that this machine can stand for, by LLVM's names: other instruction sets than its own.
+_ARM64 = platform.machine().lower() in ("aarch64", "arm64")
+OTHER_CPUS = ["generic", "cortex-a72"] if _ARM64 else ["x86-64-v3", "x86-64-v2"]
 FORK = multiprocessing.get_context("fork")  # for the queues, barriers and events of `forked`
 
 _PROLOGUE = """

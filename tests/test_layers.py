@@ -8,7 +8,7 @@ import pytest
 from tests import processes
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax"}
+FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask"}
 CUDA = {"cupy", "nvmath"}
 SOURCES = [
     *(ROOT / "src" / "seedbed").rglob("*.py"),
@@ -105,6 +105,14 @@ def test_import_is_cheap():
     heavy = {"numba", "scipy", "tqdm", "matplotlib", "llvmlite", *FRAMEWORKS, *CUDA}
     code = "import sys, seedbed; print(*{m.split('.')[0] for m in sys.modules})"
     assert not heavy & set(processes.output(code).split())
+
+
+@pytest.mark.parametrize("package", ["seedbed", "seedbed_kernels", "seedbed.cli"])
+def test_a_big_endian_processor_is_refused_at_import(package):
+    code = f"import sys; sys.byteorder = 'big'; import {package}"
+    done = processes.run(processes.python(code), check=False)
+    assert done.returncode == 1
+    assert "\nImportError: Seedbed needs a little-endian processor" in done.stderr
 
 
 def test_drawing_on_the_cpu_never_touches_cuda():

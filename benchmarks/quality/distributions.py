@@ -116,7 +116,7 @@ def _counts(kind: str, init: Any, law: Any, dtype: str, count: int) -> list[Find
         for edge, number in zip(edges, beyond, strict=True):
             expected = 2 * stats.norm.sf(edge) * count
             middle = stats.poisson.sf(number, expected) + stats.poisson.pmf(number, expected) / 2
-            told, large = f"{number:,} of {expected:,.1f}", expected > 100
+            told, large = f"{number:,} of {expected:,.1f}", bool(expected > 100)
             found.append(Finding(group, f"beyond {edge}σ, {dtype}", count, float(middle), told,
                                  alone=large))  # fmt: skip
     return found

@@ -4,4 +4,9 @@ They need NumPy and Numba only. `README.md` beside this package holds the stream
 says what every element is.
 """
 
+import sys
+
+if sys.byteorder != "little":
+    raise ImportError("Seedbed needs a little-endian processor; this one is big-endian")
+
 STREAM_VERSION = 1

@@ -215,6 +215,11 @@ def cpu_has(context: Any, feature: str, *names: str) -> bool:
     return f"+{feature}" in told or (name in names and f"-{feature}" not in told)
 
 
+def on_arm64(context: Any) -> bool:
+    """Return whether the CPU compiled for is a 64-bit Arm."""
+    return context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
+
+
 def on_cuda(builder: Any) -> bool:
     """Return whether an intrinsic is being written out for a CUDA GPU."""
     return builder.module.triple.startswith("nvptx")

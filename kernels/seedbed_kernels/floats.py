@@ -11,7 +11,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .compiling import cpu_has, intrinsic, on_cuda, scalar
+from .compiling import cpu_has, intrinsic, on_arm64, on_cuda, scalar
 
 F32 = np.float32
 F64 = np.float64
@@ -174,7 +174,8 @@ def has_float16(typingctx):
     """Return whether the processor itself rounds to float16."""
 
     def codegen(context, builder, signature, args):
-        found = on_cuda(builder) or cpu_has(context, "f16c", "x86-64-v3", "x86-64-v4")
+        found = on_cuda(builder) or on_arm64(context)  # every one of these does
+        found = found or cpu_has(context, "f16c", "x86-64-v3", "x86-64-v4")
         return ir.Constant(ir.IntType(1), found)
 
     return types.boolean(), codegen

@@ -1,10 +1,16 @@
 """A fork waits until no other thread imports, loads or compiles what makes values.
 
 The child would inherit the locks of that thread, Python's own of imports among them, but not the
-thread, and wait for them for ever. This module itself imports nothing that is not there already.
+thread, and wait for them for ever.
+
+Python calls what is registered to run before a fork in reverse order. Modules that take a lock of
+their own there, and that loading needs, are therefore imported before this one registers: else a
+fork would hold their lock and wait for loading, which waits for that lock.
 """
 
 import _thread
+import concurrent.futures.thread  # noqa: F401  holds a lock over forks
+import logging  # noqa: F401  likewise
 import os
 import sys
 

@@ -39,7 +39,7 @@ def main() -> int:
     chosen.add_argument("--golden", action="store_true", help="all golden hashes: 24 kernels")
     chosen.add_argument("--all", action="store_true", help="all tests of the core")
     parser.add_argument("rest", nargs="*", help="tests and options of pytest, after --")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     try:
         command, environment = emulated(options.folder)
     except UnavailableError as error:

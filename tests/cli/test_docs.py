@@ -30,11 +30,14 @@ def test_page_runs(tmp_path, monkeypatch, capsys):
     assert made == [
         "embeddings.safetensors",
         "grown.safetensors",
+        "ids_new.npy",
+        "ids_old.npy",
         "items",
         "shared.npy",
         "table.npy",
         "tables.toml",
         "user",
         "user.safetensors",
+        "wide.safetensors",
     ]
     assert str(tables.named_seed(7, "user")) in PAGE

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from seedbed import initializers
-from seedbed.cli import main, show
+from seedbed.cli import info, main
+from seedbed.initializers import picture
 from tests import processes
 
 
@@ -32,14 +33,24 @@ def test_info(capsys):
 
 def test_info_follows_the_environment():
     environment = {
-        "NUMBA_CPU_NAME": "x86-64-v2",
+        "NUMBA_CPU_NAME": processes.OTHER_CPUS[-1],
         "NUMBA_NUM_THREADS": "3",
         "NUMBA_CACHE_DIR": str(Path("kept").resolve()),
     }
     run = processes.run([sys.executable, "-m", "seedbed", "info"], environment)
-    assert "x86-64-v2" in run.stdout
+    assert f"those of {processes.OTHER_CPUS[-1]} " in run.stdout
     assert "3 of" in run.stdout
     assert str(Path("kept").resolve()) in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "widest"),
+    [("avx2 avx sse4.2", "AVX2"), ("sve2 sve neon", "SVE2"), ("sve neon", "SVE"), ("neon", "NEON")],
+)
+def test_info_names_the_widest_vectors(features, widest, monkeypatch):
+    found = dict.fromkeys(features.split(), True)
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: found)
+    assert info.describe()["instructions"].startswith(f"{widest} (")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +64,7 @@ def test_info_follows_the_environment():
         ["--initializer=zeros", "--dtype=int8"],
     ],
 )
+@pytest.mark.matplotlib
 def test_show_draws(options, capsys):
     assert main(["show", "--shape=100x200", "--out=drawn.png", *options]) == 0
     data = Path("drawn.png").read_bytes()
@@ -81,7 +93,7 @@ def test_show_draws(options, capsys):
 def test_theory_is_that_of_the_values(init):
     """By a Kolmogorov-Smirnov test that is wrong once in a million seeds."""
     shape = (300, 400)
-    theory = show._theory(init.recipe(shape), shape)
+    theory = picture._theory(init.recipe(shape), shape)
     values = init(shape, "float64").ravel()
     assert stats.kstest(values, theory.distribution.cdf).pvalue > 1e-6
     mean, stddev = theory.moments[:2]
@@ -101,6 +113,7 @@ def test_theory_is_that_of_the_values(init):
         (["--dtype=complex64", "--initializer=zeros"], "real"),
     ],
 )
+@pytest.mark.matplotlib
 def test_show_refuses(options, message, capsys):
     Path("exists.png").write_bytes(b"precious")
     given = [] if any("--initializer" in option for option in options) else ["--seed=1"]

@@ -23,24 +23,19 @@ array([0., 3., 6., 9.], dtype=float32)
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .ptx_instructions import BITS, PtxError, operation, rsqrt, type_of
+from .ptx_memory import POISON, REGION, WARP, Memory, address_space
+from .ptx_program import Instruction, Kernel, parts
 
-WARP = 32
 ALL_LANES = 0xFFFFFFFF
 END = 1 << 30  # where threads stand that have returned
-POISON = 0xA5  # each byte of registers and shared memory before it is written
-REGION = 1 << 40  # bytes between the starts of two arrays in the address space
-NOBODY, SEVERAL = -1, -2
 
-_ENDING = ("ret", "bra", "bra.uni")
 _INLINE = re.compile(r"0f([0-9A-Fa-f]{8})|0d([0-9A-Fa-f]{16})")
-_PARAMETER = re.compile(r"\.param\s+\.(\w+)\s+(?:\.ptr\s+\.align\s+\d+\s+)?(\w+)\s*(?:,|$)")
 _ADDRESS = re.compile(r"\[\s*([^\s+\]]+)(?:\+(-?\d+))?\s*\]")
-_OPERAND = re.compile(r"\s*(\{[^}]*\}|[^,{]+)\s*,?")
 
 EXAMPLE = """
 .visible .entry example(.param .u64 p0, .param .u64 p1, .param .u64 p2, .param .u64 p3,
@@ -62,94 +57,6 @@ EXAMPLE = """
 """  # Numba passes an array as seven numbers, of which the fifth is its address
 
 
-class Instruction(NamedTuple):
-    """One line; `guard` is the name of a predicate, which must be false if `unless`."""
-
-    guard: str | None
-    unless: bool
-    name: str
-    operands: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name} {', '.join(self.operands)}"
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-class Kernel:
-    """The only kernel of a PTX module, read and not run."""
-
-    def __init__(self, ptx: str) -> None:
-        text = re.sub(r"/\*.*?\*/|//[^\n]*", "", ptx, flags=re.DOTALL)
-        self.registers: dict[str, Any] = {}
-        self.labels: dict[str, int] = {}
-        self.code: list[Instruction] = []
-        self.shared: dict[str, int] = {}
-        self.shared_bytes = 0
-        for align, name, size in re.findall(r"\.shared\s+\.align (\d+) \.b8 (\w+)\[(\d+)\]", text):
-            self.shared_bytes = -(-self.shared_bytes // int(align)) * int(align)
-            self.shared[name] = self.shared_bytes
-            self.shared_bytes += int(size)
-        self.shared_bytes = -(-self.shared_bytes // 16) * 16
-        entry = re.search(r"\.entry\s+(\w+)\s*\((.*?)\)[^{]*(\{.*)", text, re.DOTALL)
-        if entry is None or text.count(".entry") != 1 or ".func" in text:
-            raise PtxError("a module must hold one kernel and no function")
-        self.parameters = re.findall(_PARAMETER, entry[2])
-        if len(self.parameters) != entry[2].count(".param"):
-            raise PtxError("a parameter is not a plain number")
-        scopes: list[dict[str, str]] = []
-        for number, statement in enumerate(_statements(entry[3])):
-            if statement == "{":
-                scopes.append({})
-            elif statement == "}":
-                scopes.pop()
-            elif statement.endswith(":"):
-                self.labels[statement[:-1]] = len(self.code)
-            elif statement.startswith(".reg"):
-                self._declare(statement, scopes, number)
-            elif statement.startswith("."):
-                if statement.split()[0] not in (".loc", ".pragma", ".file"):
-                    raise PtxError(f"unknown directive: {statement}")
-            else:
-                self.code.append(_instruction(statement, scopes))
-        if scopes or not self.code or self.code[-1].guard or self.code[-1].name not in _ENDING:
-            raise PtxError("the kernel's end was not found")
-
-    def _declare(self, statement: str, scopes: list[dict[str, str]], number: int) -> None:
-        _, kind, names = statement.split(None, 2)
-        for name in (each.strip() for each in names.split(",")):
-            several = re.fullmatch(r"(%\w+)<(\d+)>", name)
-            if several:
-                made = [f"{several[1]}{i}" for i in range(int(several[2]))]
-            else:
-                made = [f"{name}@{number}" if len(scopes) > 1 else name]
-                scopes[-1][name] = made[0]
-            self.registers.update(dict.fromkeys(made, type_of(kind[1:])))
-
-
-def _statements(body: str) -> list[str]:
-    """Return the braces, labels and instructions of a function's body, one each."""
-    body = re.sub(r"(\$?\w+:)(?=\s)", r"\1;", body)
-    body = re.sub(r"(?m)^\s*([{}])\s*$", r"\1;", body)  # a vector's braces do not stand alone
-    return [part.strip() for part in body.split(";") if part.strip()]
-
-
-def _instruction(statement: str, scopes: list[dict[str, str]]) -> Instruction:
-    match = re.fullmatch(r"(?:@(!?)(%\w+)\s+)?([a-z][\w.]*)\s*(.*)", statement, re.DOTALL)
-    if match is None:
-        raise PtxError(f"cannot be read: {statement}")
-    unless, guard, name, rest = match.groups()
-    operands = []
-    for operand in (part.strip() for part in _OPERAND.findall(rest)):
-        if "|" in operand:
-            raise PtxError(f"two results are not known: {statement}")
-        for scope in scopes:
-            operand = scope.get(operand, operand)
-        operands.append(operand)
-    return Instruction(guard, unless == "!", name, tuple(filter(None, operands)))
-
-
 def _loaded(values: Any, register: Any) -> Any:
     """Return values as a load puts them into a register: their bits, in a wider one extended.
 
@@ -160,104 +67,6 @@ def _loaded(values: Any, register: Any) -> Any:
     if values.dtype.kind == "f":
         raise PtxError("a float in a wider register")
     return values.astype(BITS[str(8 * register.dtype.itemsize)]).view(register.dtype)
-
-
-def _parts(operand: str) -> list[str]:
-    """Return the registers of a vector such as ``{%r1, %r2}``, or the one operand."""
-    return [part.strip() for part in operand.strip("{}").split(",")]
-
-
-# --- memory -------------------------------------------------------------------------------------
-
-
-class Meetings:
-    """Who wrote and read each unit of a memory last, to find accesses that race.
-
-    Of several readers since the last write, a unit keeps that there are `SEVERAL`: their warp, if
-    it is one, and the time of the latest.
-    """
-
-    def __init__(self, units: int) -> None:
-        self.writes = np.zeros(units, np.int32)
-        self._last = {
-            kind: tuple(np.full(units, NOBODY) for _ in range(3)) for kind in ("read", "write")
-        }
-
-    def note(self, kind: str, units: Any, threads: Any, times: Any, where: str) -> None:
-        """Note an access, one unit for each thread; `times` counts its warp's barriers."""
-        warps = threads // WARP
-        for other in ("write",) if kind == "read" else ("read", "write"):
-            thread, warp, time = (each[units] for each in self._last[other])
-            ordered = (warp == warps) & (time < times)
-            if ((thread != NOBODY) & (thread != threads) & ~ordered).any():
-                raise PtxError(f"{where}: a {kind} races with another thread's {other}")
-        thread, warp, time = self._last[kind]
-        if kind == "write":
-            thread[units], warp[units], time[units] = threads, warps, times
-            if (thread[units] != threads).any():
-                raise PtxError(f"{where}: two threads write to one address")
-            self.writes[units] += 1
-            for each in self._last["read"]:
-                each[units] = NOBODY
-            return
-        fresh = thread[units] == NOBODY
-        thread[units[fresh]], warp[units[fresh]] = threads[fresh], warps[fresh]
-        thread[units[thread[units] != threads]] = SEVERAL
-        warp[units[warp[units] != warps]] = SEVERAL
-        np.maximum.at(time, units, times)
-
-
-class Memory:
-    """Bytes from an address on, in units of one width; `initial` are the bytes of an array."""
-
-    def __init__(self, nbytes: int, width: int, address: int = 0, initial: Any = None) -> None:
-        self.address, self.width = address, width
-        self.bytes = np.full(nbytes, POISON, np.uint8) if initial is None else initial.copy()
-        self.meetings = Meetings(nbytes // width)
-        self.blank = initial is None
-
-    def units(self, addresses: Any, width: int, where: str) -> Any:
-        """Return the numbers of the units at addresses (uint64)."""
-        offsets = addresses - np.uint64(self.address)  # below the address: a huge number
-        if width % self.width:
-            raise PtxError(f"{where}: {width} bytes of elements of {self.width}")
-        if (addresses % np.uint64(width)).any():
-            raise PtxError(f"{where}: an address is no multiple of {width}")
-        if (offsets + np.uint64(width) > np.uint64(self.bytes.size)).any() or (
-            offsets > np.uint64(self.bytes.size)
-        ).any():
-            raise PtxError(f"{where}: an address outside the memory given")
-        return (offsets // np.uint64(self.width)).astype(np.int64)
-
-
-def address_space(arguments: Sequence[Any]) -> tuple[list[Any], list[tuple[Memory, np.ndarray]]]:
-    """Return arguments as Numba passes them, and a memory for each array among them.
-
-    An array becomes seven numbers, a tuple its items. The address of a view is as far from a
-    multiple of 256 bytes as it would be in an allocation of a GPU.
-    """
-    flat: list[Any] = []
-    memories: list[tuple[Memory, np.ndarray]] = []
-
-    def add(value: Any) -> None:
-        if isinstance(value, tuple):
-            for item in value:
-                add(item)
-        elif isinstance(value, np.ndarray):
-            base = value
-            while isinstance(base.base, np.ndarray):
-                base = base.base
-            offset = value.ctypes.data - base.ctypes.data
-            address = REGION * (len(memories) + 1) + offset
-            initial = value.reshape(-1).view(np.uint8)
-            memories.append((Memory(value.nbytes, value.itemsize, address, initial), value))
-            flat.extend((0, 0, value.size, value.itemsize, address, *value.shape, *value.strides))
-        else:
-            flat.append(value)
-
-    for value in arguments:
-        add(value)
-    return flat, memories
 
 
 def launch(
@@ -287,9 +96,6 @@ def launch(
     for memory, array in memories:
         array.reshape(-1).view(np.uint8)[...] = memory.bytes
     return run
-
-
-# --- running ------------------------------------------------------------------------------------
 
 
 class Run:
@@ -504,13 +310,13 @@ class Run:
         """Return a move of two words into a register of 64 bits, or out of it."""
         word = np.uint64(32)
         if "{" in source:
-            low, high = (self._read(each, np.uint32) for each in _parts(source))
+            low, high = (self._read(each, np.uint32) for each in parts(source))
             write = self._write(target, np.uint64)
             return lambda threads: write(
                 threads, high(threads).astype(np.uint64) << word | low(threads).astype(np.uint64)
             )
         read = self._read(source, np.uint64)
-        writes = [None if each == "_" else self._write(each, np.uint32) for each in _parts(target)]
+        writes = [None if each == "_" else self._write(each, np.uint32) for each in parts(target)]
 
         def split(threads: Any) -> None:
             value = read(threads)
@@ -527,7 +333,7 @@ class Run:
         match = _ADDRESS.fullmatch(bracket)
         if match is None:
             raise PtxError(f"unknown address {bracket}")
-        names = _parts(vector)
+        names = parts(vector)
         registers = [self.registers[each] for each in names]
         if any(register.dtype.itemsize < kind.itemsize for register in registers):
             raise PtxError("the register is too small")

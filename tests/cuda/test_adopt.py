@@ -180,8 +180,7 @@ def test_only_what_can_be_copied_to_is(out):
 def test_a_tensor_is_filled_where_its_gpu_is_the_current_one(monkeypatch):
     """PyTorch hands over no other; here the tensor's GPU is the second, and made up."""
     torch = pytest.importorskip("torch")
-    from seedbed import initializers
-    from seedbed.torch import tensors
+    from seedbed.torch import arrays
 
     current, filled = [torch.device("cuda", 0)], []
 
@@ -191,18 +190,17 @@ def test_a_tensor_is_filled_where_its_gpu_is_the_current_one(monkeypatch):
         yield
         current.pop()
 
-    class Init(initializers.Zeros):
-        def __call__(self, *_, **__):
-            filled.append(current[-1])
+    def init(*_, **__):
+        filled.append(current[-1])
 
     second = torch.device("cuda", 1)
     tensor = torch.empty(3)
     local = types.SimpleNamespace(
         is_cuda=True, device=second, dtype=tensor.dtype, shape=tensor.shape,
         numel=tensor.numel, is_contiguous=tensor.is_contiguous, detach=tensor.detach,
+        is_conj=tensor.is_conj, is_neg=tensor.is_neg,
     )  # fmt: skip
-    monkeypatch.setattr(tensors, "piece", lambda tensor, owner: (local, None))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "device", on)
-    tensors.write(tensor, Init())
+    arrays.write_window(local, init, (3,), None)
     assert filled == [second]

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import struct
 import types as python_types
 
 import numpy as np
@@ -178,6 +179,47 @@ def test_machine_code(sampler, dtype, capability, keyed):
     # Most on Turing; a multiprocessor has 65,536 of them for 1024 to 2048 threads.
     plain = 64 if keyed else {Uniform: 48, Normal: 56}.get(sampler)
     assert registers <= (most or plain)
+
+
+def machine_code(ptx, capability, fusing):
+    """Return the instructions that the linker makes, which may fuse a product and a sum or not."""
+    arch = f"sm_{capability[0]}{capability[1]}"
+    fmad = f"--fmad={str(fusing).lower()}"  # the linker's own option of this name changes nothing
+    options = LinkerOptions(arch=arch, ptxas_options=[fmad])
+    linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+    try:
+        elf = bytes(linker.link("cubin").code)
+    finally:
+        linker.close()
+    (start,) = struct.unpack_from("<Q", elf, 40)
+    size, count, names = struct.unpack_from("<HHH", elf, 58)
+    sections = [struct.unpack_from("<I20xQQ", elf, start + i * size) for i in range(count)]
+    return [
+        elf[at : at + length]
+        for name, at, length in sections
+        if elf.startswith(b".text.", sections[names][1] + name)
+    ]
+
+
+@each_capability
+@each_kernel
+def test_the_assembler_fuses_nothing(sampler, dtype, capability):
+    ptx = kernel_ptx(sampler, dtype, capability)
+    code = machine_code(ptx, capability, fusing=True)
+    assert code  # of the kernel, and of square roots in float64
+    assert all(code)
+    assert machine_code(ptx, capability, fusing=False) == code
+
+
+def test_fusing_by_the_assembler_would_be_seen():
+    def kernel(out):
+        i = cuda.grid(1)
+        out[i] = out[i] * out[i + 1] + out[i + 2]
+
+    ptx = compiled(kernel, types.void(types.float32[::1]), (9, 0), contracting=False)
+    for rounded, changed in ((ptx, False), (re.sub(r"(mul|add)\.rn\.f32", r"\1.f32", ptx), True)):
+        fused, apart = (machine_code(rounded, (9, 0), fusing) for fusing in (True, False))
+        assert (fused != apart) == changed
 
 
 @each_capability

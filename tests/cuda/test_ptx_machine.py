@@ -7,9 +7,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from . import ptx_instructions, ptx_machine
+from . import ptx_instructions, ptx_machine, ptx_memory
 from .ptx_instructions import PtxError, operation
-from .ptx_machine import EXAMPLE, Kernel, launch
+from .ptx_machine import EXAMPLE, launch
+from .ptx_program import Kernel
 
 GENERATOR = np.random.default_rng(7)
 WORDS = GENERATOR.integers(0, 2**32, 300, np.uint32)
@@ -84,10 +85,25 @@ def test_integers(name):
     wide = [LONG, LONG[::-1], np.roll(LONG, 5)]
     narrow = [WORDS, OTHERS, np.roll(WORDS, 5)]
     given = [(wide if np.dtype(kind).itemsize == 8 else narrow)[i] for i, kind in enumerate(kinds)]
+    if name.startswith(("div", "rem")):
+        small = given[1] >> given[1].dtype.type(given[1].dtype.itemsize * 4 + 9)
+        given = [np.concatenate([given[0]] * 2), np.concatenate([given[1], small])]
+        given[1][given[1] == 0] = 3
+        given[0][-3:], given[1][-3:] = [-9 % 2**32, 9, -8 % 2**32], [4, 2**32 - 4, 4]
     found = function(*[each.view(kind) for each, kind in zip(given, kinds, strict=True)])
     expected = [INTEGERS[name](*map(int, numbers)) for numbers in zip(*given, strict=True)]
     bits = np.uint64 if np.dtype(result).itemsize == 8 else np.uint32
     assert np.asarray(found).astype(result).view(bits).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["div.u32", "rem.u64", "div.s32", "rem.s64"])
+def test_quotients_that_there_are_not(name):
+    function, kind, _ = operation(name)
+    with pytest.raises(PtxError, match="division by zero"):
+        function(np.array([5], kind), np.array([0], kind))
+    if name[4] == "s":
+        with pytest.raises(PtxError, match="does not fit"):
+            function(np.array([np.iinfo(kind).min], kind), np.array([-1], kind))
 
 
 def test_three_inputs_of_logic():
@@ -118,7 +134,9 @@ def rounded(exact, real):
         guess = np.float32(float(exact))
     if not np.isfinite(guess):
         return guess
-    around = [guess, np.nextafter(guess, np.float32(-1e38)), np.nextafter(guess, np.float32(1e38))]
+    with np.errstate(under="ignore"):
+        beside = [np.nextafter(guess, np.float32(end)) for end in (-1e38, 1e38)]
+    around = [guess, *beside]
     return min(around, key=lambda x: (abs(Fraction(float(x)) - exact), x.view(np.int32) & 1))
 
 
@@ -160,7 +178,7 @@ def test_comparisons_of_nan(name, nan):
 
 
 def test_extremes():
-    zero, nan = np.float32([0.0, -0.0]), np.float32([np.nan] * 2)
+    zero, nan = np.array([0.0, -0.0], np.float32), np.array([np.nan] * 2, np.float32)
     assert np.signbit(operation("min.f32").function(zero, zero[::-1])).all()
     assert not np.signbit(operation("max.f32").function(zero, zero[::-1])).any()
     np.testing.assert_array_equal(operation("max.f32").function(nan, zero), zero)
@@ -304,7 +322,7 @@ def test_examples():
 
 def test_arguments_are_passed_as_numba_passes_them():
     array = np.zeros(40, np.uint32)[3:]
-    flat, [(memory, _)] = ptx_machine.address_space((array, (np.int64(5), np.uint32(6)), 2.5))
-    address = ptx_machine.REGION + 12
+    flat, [(memory, _)] = ptx_memory.address_space((array, (np.int64(5), np.uint32(6)), 2.5))
+    address = ptx_memory.REGION + 12
     assert flat == [0, 0, 37, 4, address, 37, 4, 5, 6, 2.5]
     assert memory.address == address

@@ -23,7 +23,7 @@ from seedbed.values.seeds import Stream
 from seedbed.values.selection import Keys
 from seedbed_kernels import fills_cuda, samplers
 
-from . import ptx_machine
+from . import ptx_machine, ptx_program
 from .kept import kept
 from .ptx_instructions import PtxError, rsqrt
 from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx
@@ -87,7 +87,7 @@ class OnTheMachine:
     """Stands for what `cuda.jit` returns."""
 
     def __init__(self, text, order=None, root=rsqrt):
-        self.kernel = ptx_machine.Kernel(text)
+        self.kernel = ptx_program.Kernel(text)
         self.order, self.root = order, root
         self.executed = np.zeros(len(self.kernel.code), np.int64)
         self.launches = 0

@@ -7,7 +7,11 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import processes
+
+pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
 HERE = Path(__file__).parent
 LAUNCHES = ("any_run", "any_launch", "many_rejections", "part_of_a_window")

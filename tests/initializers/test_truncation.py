@@ -33,7 +33,9 @@ def test_distribution_and_bounds(bounds, dtype):
     assert values.min() >= 0.5 + 0.25 * lower
     assert values.max() <= 0.5 + 0.25 * upper
     law = stats.truncnorm(lower, upper, loc=0.5, scale=0.25)
-    assert stats.kstest(values, law.cdf).pvalue > 1e-7  # false alarms, for all: 3e-6
+    with np.errstate(under="ignore"):
+        fit = stats.kstest(values, law.cdf)
+    assert fit.pvalue > 1e-7  # false alarms, for all: 3e-6
 
 
 @pytest.mark.parametrize("lower", [1000.0, 1e9])

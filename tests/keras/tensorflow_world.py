@@ -73,7 +73,7 @@ class DynamicTable:
     @tf.function
     def rows(self, keys):
         if self.initializer is None:
-            return tf.tile(self.default[None], [tf.size(keys), 1])
+            return tf.tile(tf.expand_dims(self.default, 0), [tf.size(keys), 1])
         return self.initializer([tf.shape(tf.reshape(keys, [-1]))[0], self.dim])
 
 

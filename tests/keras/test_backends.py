@@ -50,7 +50,9 @@ def test_models_load_in_a_new_process_on_another_backend(made, backend, other):
     assert f"done on {backend}" in run(backend, "-m", "tests.keras.world", "load", made(other)[0])
 
 
-def test_without_keras_an_error_says_what_to_install():
-    code = "import sys; sys.modules['keras'] = None; import seedbed.keras"
-    done = processes.run(processes.python(code), check=False)
-    assert "seedbed.keras needs Keras and a backend: python -m pip install" in done.stderr
+@pytest.mark.parametrize("missing", ["keras", "tensorflow"])
+def test_without_keras_or_a_backend_an_error_says_what_to_install(missing):
+    code = f"import sys; sys.modules['{missing}'] = None; import seedbed.keras"
+    done = processes.run(processes.python(code), {"KERAS_BACKEND": "tensorflow"}, check=False)
+    hint = f"python -m pip install 'seedbed[{missing}]'"
+    assert f"seedbed.keras needs Keras and a backend: {hint}" in done.stderr

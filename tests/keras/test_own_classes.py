@@ -49,7 +49,7 @@ def test_a_class_of_the_user_loads_as_itself_whatever_it_is_called(tmp_path):
 
 @pytest.mark.parametrize("seed", [3, plain.SeedGenerator(3)])
 def test_partitioned_calls_leave_nothing_behind(seed):
-    init, sizes = sk.HeNormal(seed), []
+    init, sizes, parts = sk.HeNormal(seed), [], []
     for _ in range(200):
         parts = [
             init((100, 4), partition_shape=(50, 4), partition_offset=(start, 0))

@@ -256,6 +256,7 @@ def test_a_scope_is_of_its_thread_and_of_its_block():
 def test_install_is_for_all_threads_until_uninstall():
     made = []
     sk.install(seed=3)
+    second = None
     try:
         thread = threading.Thread(target=lambda: made.append(dense()))
         thread.start()

@@ -101,3 +101,28 @@ print(len(found))
 
 def test_every_import_on_the_way_to_a_value_holds_forks_up():
     assert processes.output(IMPORTS).strip() == "0"
+
+
+# A lock that is taken before ours, and that loading needs, would be waited for in a circle.
+HOOKS = """
+import os, sys
+hooks, register = [], os.register_at_fork
+
+def noted(*, before=None, **others):
+    if before is not None:
+        hooks.append(before.__module__)
+    register(**others) if before is None else register(before=before, **others)
+
+os.register_at_fork = noted
+import seedbed
+
+seedbed.initializers.Orthogonal(seed=1)((40, 30), "float64")
+seedbed.initializers.TruncatedNormal(seed=1)((700, 700))
+assert "numba" in sys.modules
+print(hooks)
+"""
+
+
+def test_nothing_that_loading_needs_is_taken_before_a_fork_waits_for_loading(tmp_path):
+    printed = processes.output(HOOKS, XDG_CACHE_HOME=str(tmp_path), NUMBA_CACHE_DIR=None)
+    assert printed.strip().endswith("'seedbed_kernels.forking']")

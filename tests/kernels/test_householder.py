@@ -76,7 +76,7 @@ def test_products_are_chains_of_fmas(real, transposed):
 
 def lapack(a):
     """Return Q and R in float64, R's diagonal not negative."""
-    q, r = scipy.linalg.qr(a.astype(np.float64), mode="economic")
+    q, r = np.linalg.qr(a.astype(np.float64))
     signs = np.where(np.diag(r) < 0, -1.0, 1.0)
     return q * signs, r * signs[:, None]
 
@@ -129,6 +129,7 @@ def test_qr_agrees_with_lapack(shape, real):
     assert np.abs(r - expected_r).max() < tolerance * np.abs(a).max()
 
 
+@np.errstate(under="ignore")  # what makes some of the matrices
 @pytest.mark.parametrize("real", REALS)
 def test_qr_of_difficult_matrices(real):
     generator = np.random.default_rng(2)
@@ -315,10 +316,13 @@ def test_vectors_of_zeros_reflect_nothing(zeros):
 
 @pytest.mark.parametrize("scale", [1e-308, 1e-315, 1e-320])
 def test_qr_of_subnormal_numbers(scale):
-    a = np.random.default_rng(0).normal(size=(6, 3)) * scale
+    with np.errstate(under="ignore"):
+        a = np.random.default_rng(0).normal(size=(6, 3)) * scale
     q, r = householder_qr(a)
-    away = np.abs(q @ r - a).max()
-    assert away <= 30 * np.finfo(float).eps * np.abs(a).max() + 10 * 5e-324
+    with np.errstate(under="ignore"):
+        away = np.abs(q @ r - a).max()
+        limit = 30 * np.finfo(float).eps * np.abs(a).max() + 10 * 5e-324
+    assert away <= limit
 
 
 @pytest.mark.parametrize(("real", "exponent"), [(np.float32, 125), (np.float64, 1021)])

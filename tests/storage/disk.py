@@ -52,7 +52,7 @@ class Calls:
             with self.turn:
                 number, self.count = self.count, self.count + 1
                 if number == self.fails or (number > self.fails >= 0 and self._dead):
-                    raise self.error
+                    raise self.error or AssertionError("no error was given")
                 before = self.disk and self.disk.before(name, arguments, options)
                 result = call(*arguments, **options)
                 if self.disk:

@@ -71,7 +71,8 @@ def test_one_bit_of_another_part_is_found(tmp_path, shards):
             tables.finish(path)
         assert not path.exists()
         flip(file, byte, bit)
-    flip(file, byte, bit)
+        if number == 49:  # and this one stays
+            flip(file, byte, bit)
     with pytest.warns(UserWarning, match="1 values were not as an earlier job wrote them"):
         tables.write(path, INIT, shape, part=(1, 2), shards=shards, resume=True)
     assert tables.verify(path, *([] if shards else [INIT])).ok

@@ -51,6 +51,16 @@ INDICES = [
     (4, slice(1, 3), 2),
     (..., 1),
     ([8, 1], slice(2, 4)),
+    ([8, 1, 8], [0, 2, 1]),
+    ([8, 1], slice(None), [2, 0]),
+    (5, slice(None), [2, 0]),
+    (5, [2, 0]),
+    (slice(5, 7), [2, 0]),
+    (slice(900, 3, -99), slice(None), 1),
+    (np.array([[1, 2], [600, 0]]), slice(2, 4)),
+    (np.array([[1, 2], [600, 0]]), [[0], [3]]),
+    (np.array([[1, 2], [600, 0]]), None, ..., 2),
+    (np.arange(1003) % 97 == 5, slice(2, 4), 1),
     (np.int64(7), 1, 1),
     np.arange(1003) % 97 == 5,
     (),
@@ -145,7 +155,7 @@ def test_shards_that_do_not_fit_together():
         tables.open("shards")
 
 
-@pytest.mark.frameworks
+@pytest.mark.torch
 def test_shards_that_pytorch_wrote():
     import torch
     import torch.distributed.checkpoint as dcp

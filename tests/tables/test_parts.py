@@ -15,6 +15,7 @@ from seedbed import initializers, tables
 from seedbed.errors import StorageError
 from seedbed.storage.atomic import Folder
 from seedbed.storage.locks import locked
+from seedbed.tables import state
 from seedbed.tables.job import Job
 from tests import processes
 
@@ -93,6 +94,23 @@ def test_parts_at_the_same_time(tmp_path, whole, repeat):
         assert processes.exit_codes(children) == [0] * of
     assert digests(path) == whole["table.safetensors"]
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("shards", [None, 3])
+def test_a_part_that_begins_while_another_one_looks(tmp_path, shards, monkeypatch):
+    """It looks for data, of which there are none yet, and then for states."""
+    path, real, turns = tmp_path / ("shards" if shards else "table.npy"), state.names, iter((2, 3))
+
+    def late(folder, target):
+        number = next(turns, None)
+        if number is not None:
+            tables.write(path, INIT, SHAPE, part=(number, 3), shards=shards)
+        return real(folder, target)
+
+    monkeypatch.setattr(state, "names", late)
+    tables.write(path, INIT, SHAPE, part=(1, 3), shards=shards)
+    assert os.listdir(tmp_path) == [path.name]
+    assert tables.verify(path, INIT).ok
 
 
 @pytest.mark.parametrize("shards", [None, 3])

@@ -258,8 +258,6 @@ def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
         ([*TABLE[:-1], f"--shape={'9' * 5000}x4"], "--shape must be sizes joined by x"),
         ([*TABLE, f"--set=stddev=1{'0' * 400}"], "RandomNormal: stddev must be a finite number"),
         (["table", "--initializer=initializer", "--out=b.npy", "--shape=2"], "must implement"),
-        (["show", "--initializer=initializer", "--shape=8x3"], "seedbed: Initializer must"),
-        (["show", "--initializer=constant", "--set=value=1e999", "--shape=8x3"], "finite values"),
         (
             ["table", "--initializer=constant", "--set=value={}", "--out=b.npy", "--shape=2"],
             "Constant: value must be a number",
@@ -268,6 +266,18 @@ def test_a_part_makes_the_headers_of_its_own_shards(monkeypatch):
 )
 def test_what_used_to_be_a_traceback(capsys, arguments, message):
     assert message in said(capsys, *arguments)
+
+
+@pytest.mark.matplotlib
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--initializer=initializer"], "seedbed: show: Initializer must"),
+        (["--initializer=constant", "--set=value=1e999"], "finite values"),
+    ],
+)
+def test_pictures_that_used_to_be_a_traceback(capsys, arguments, message):
+    assert message in said(capsys, "show", "--shape=8x3", *arguments)
 
 
 def test_seeds_with_leading_zeros():

@@ -80,6 +80,15 @@ def test_npy_needs_to_be_told(tmp_path, dtype):
         assert not tables.verify(path, initializers.RandomNormal(seed=22), SHAPE, rows=(7, 4000)).ok
 
 
+@pytest.mark.parametrize("options", [{"shards": 3}, {"rows": (7, 70)}])
+def test_an_initializer_that_is_given_made_the_full_table_of_which_a_file_tells(tmp_path, options):
+    path = tmp_path / ("folder" if "shards" in options else "a.safetensors")
+    tables.write(path, INIT, SHAPE, **options)
+    report = tables.verify(path, INIT)
+    assert report.ok, report
+    assert not tables.verify(path, initializers.RandomNormal(seed=22)).ok
+
+
 def test_folder_with_a_shard_missing_or_swapped(tmp_path):
     folder = tmp_path / "shards"
     tables.write(folder, INIT, SHAPE, shards=4)

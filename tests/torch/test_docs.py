@@ -32,4 +32,4 @@ def test_examples_in_docstrings(name):
 def test_without_torch_an_error_says_what_to_install():
     code = "import sys; sys.modules['torch'] = None; import seedbed.torch"
     done = processes.run(processes.python(code), check=False)
-    assert "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'" in done.stderr
+    assert "seedbed.torch needs PyTorch: python -m pip install 'seedbed[torch]'" in done.stderr

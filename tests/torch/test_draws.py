@@ -229,8 +229,9 @@ def test_copies_of_a_layer_have_values_of_their_own():
 
 def test_one_model_at_a_time():
     told = "seeded: one model must be built at a time; given Linear"
+    models = []
     with pytest.raises(ValueError, match=told), seeded.seeded(7):
-        models = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        models += torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     del models
     with seeded.seeded(7):
         assert torch.nn.Linear(2, 2)

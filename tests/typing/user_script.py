@@ -25,7 +25,7 @@ other = truncated.with_seed(8)
 buffer = np.empty((4, 8), np.float32)
 filled = truncated((100, 8), window=(slice(4, 8), slice(None)), out=buffer)
 assert filled is buffer
-rows = truncated((100, 8), rows=[7, 5, 4])
+rows = truncated((100, 8), rows=[7, 5, 4], window=(None, slice(None)))
 assert np.array_equal(rows[2], filled[0])
 keyed: npt.NDArray[np.float32] = truncated.keyed([seeds.key("a"), -1], 8)
 assert keyed.shape == (2, 8) and other.get_config()["seed"] == 8  # noqa: PT018

@@ -124,6 +124,14 @@ def compare(size: int = 10**8, dtype: str = "float32", repeats: int = 5) -> list
     return rows
 
 
+def heading(rows: list[dict[str, Any]], size: int, dtype: str) -> str:
+    """Return what the numbers of `table` are, in a line."""
+    return (
+        f"10⁹ {dtype} values a second, into an array of {size:,} that exists already, on "
+        f"{threads.count()} threads; NumPy with {rows[0]['bit_generator']}"
+    )
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows of `compare` as a Markdown table in 10⁹ values a second."""
     lines = [

@@ -70,6 +70,8 @@ def table(options: argparse.Namespace) -> int:
         options.dtype,
         name=options.name,
         grow=options.grow,
+        ids=options.ids,
+        by=options.by or "row",
         rows=None if options.rows is None else parse_rows(options.rows),
         shards=None if options.shards is None else parse_integer("--shards", options.shards),
         **how,
@@ -92,6 +94,9 @@ def verify(options: argparse.Namespace) -> int:
         rows=None if options.rows is None else parse_rows(options.rows),
         sample=None if options.sample is None else parse_integer("--sample", options.sample),
         progress=True,
+        grow=options.grow,
+        ids=options.ids,
+        by=options.by or "row",
     )
     if report.ok:
         out(str(report))
@@ -127,7 +132,31 @@ def bench(options: argparse.Namespace) -> int:
     """Time fills."""
     from . import bench
 
-    for line in bench.table(bench.compare()).splitlines():
+    size = 10**8 if options.values is None else parse_integer("--values", options.values)
+    dtype = "float32" if options.dtype is None else options.dtype
+    if not 1 <= size <= 10**11:
+        raise ArgumentError(f"--values must be from 1 to 10**11; given {size}")
+    if dtype not in ("float32", "float64"):
+        raise ArgumentError(f"--dtype must be float32 or float64; given {dtype}")
+    rows = bench.compare(size, dtype)
+    for line in (bench.heading(rows, size, dtype), "", *bench.table(rows).splitlines()):
+        out(line)
+    return 0
+
+
+def warm(options: argparse.Namespace) -> int:
+    """Compile kernels and keep them."""
+    from . import warm
+
+    out(warm.warm(options.dtype))
+    return 0
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Print a script for a shell."""
+    from .completion import script
+
+    for line in script(options.shell).splitlines():
         out(line)
     return 0
 
@@ -138,6 +167,8 @@ BY_NAME: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "info": info,
     "bench": bench,
+    "warm": warm,
+    "completion": completion,
 }
 
 

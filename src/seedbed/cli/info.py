@@ -38,7 +38,7 @@ def _instructions() -> str:
     if chosen:
         return f"those of {chosen} (NUMBA_CPU_NAME)"
     features = binding.get_host_cpu_features()
-    widest = ("avx512f", "avx2", "avx", "sse4.2", "neon")
+    widest = ("avx512f", "avx2", "avx", "sse4.2", "sve2", "sve", "neon")
     found = (feature.upper() for feature in widest if features.get(feature))
     return f"{next(found, platform.machine())} ({binding.get_host_cpu_name()})"
 

@@ -9,6 +9,8 @@ from .. import __version__
 from ..errors import ArgumentError, brief
 from ..storage.foreign import literal
 
+SHELLS = ("bash", "zsh", "fish")
+
 
 class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--rows", metavar="A:B", help="write only these rows")
     table.add_argument("--shards", metavar="N", help="write a folder of N .safetensors files")
     table.add_argument("--grow", metavar="FILE", help="keep the rows of this file and add to them")
+    _add_ids(table)
     table.add_argument("--plan", metavar="TOML", help="write the tables that this file lists")
     table.add_argument(
         "--hf", action="store_true", help="with --plan: index the files as Hugging Face loads them"
@@ -68,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--sample", metavar="N", help="compare N random windows, not everything")
     _add_values(verify, dtype=False)
     verify.add_argument("--rows", metavar="A:B", help="the file holds these rows of --shape")
+    verify.add_argument("--grow", metavar="FILE", help="the older file, if rows were placed by ids")
+    _add_ids(verify)
     verify.add_argument("--threads", metavar="N", help="threads to use (default: all)")
 
     show = add("show", "Draw an initializer's values beside their theoretical density.")
@@ -77,7 +82,15 @@ def parser() -> argparse.ArgumentParser:
 
     info = add("info", "Print what Seedbed runs on, or what a file holds.")
     info.add_argument("file", metavar="FILE", nargs="?", help="a table, finished or not")
-    add("bench", "Time Seedbed against NumPy on this machine.")
+    bench = add("bench", "Time Seedbed against NumPy on this machine, in 10⁹ values a second.")
+    bench.add_argument("--values", metavar="N", help="in the array (default: 100000000)")
+    bench.add_argument("--dtype", help="float32 (default) or float64: what NumPy can draw")
+    warm = add("warm", "Compile all CPU kernels and keep them, for a container image.")
+    warm.add_argument(
+        "--dtype", action="append", metavar="NAME", help="only of this dtype (may be repeated)"
+    )
+    completion = add("completion", "Print a script that completes commands in a shell.")
+    completion.add_argument("shell", choices=SHELLS)
     return top
 
 
@@ -95,6 +108,17 @@ def _add_values(sub: argparse.ArgumentParser, *, dtype: bool = True) -> None:
         metavar="NAME=VALUE",
         help="an argument of the initializer, such as stddev=0.02",
     )
+
+
+def _add_ids(sub: argparse.ArgumentParser) -> None:
+    """Add what says where the rows of an older file go."""
+    sub.add_argument(
+        "--ids",
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="with --grow: .npy files of the ids of older and of new rows; known ids keep theirs",
+    )
+    sub.add_argument("--by", choices=("row", "key"), help="how new ids are drawn (default: row)")
 
 
 def exclude(options: argparse.Namespace, mode: str, allowed: set[str]) -> None:

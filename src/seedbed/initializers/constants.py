@@ -10,6 +10,8 @@ from ..values.dtypes import as_dtype
 from .arguments import PLAIN, as_array, as_keras, as_number, finite, plain, restored
 from .initializer import Initializer
 
+SHOWN = 8  # elements of an array that a repr has
+
 
 class Constant(Initializer):
     """One value everywhere, or an array of values.
@@ -57,6 +59,12 @@ class Constant(Initializer):
         if np.ndim(self._values):
             raise ArgumentError("has no rows of keys: value must be one number; given an array")
         return recipes.Constant(self._values)
+
+    def __repr__(self) -> str:
+        if self._values.size <= SHOWN:
+            return super().__repr__()
+        sizes = " × ".join(f"{size:,}" for size in self._values.shape)
+        return f"{type(self).__name__}(<{sizes} {self._values.dtype.name}>)"
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an equal initializer, as JSON can hold them."""

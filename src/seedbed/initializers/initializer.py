@@ -1,5 +1,6 @@
 """What all initializers share: the call, the configuration, the seed."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -11,7 +12,6 @@ from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
 from ..values.seeds import Seed, SeedGenerator, Stream, check_seed, random_seed
 from ..values.untraced import untraced
-from ..values.window import Window
 from .arguments import serialized
 from .whole import cutting, makes_parts
 
@@ -45,7 +45,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: None = None,
         device: Literal["cpu"] | None = None,
@@ -56,7 +56,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: Out,
         device: str | None = None,
@@ -67,7 +67,7 @@ class Initializer:
         shape: Sequence[int],
         dtype: Any = None,
         *,
-        window: Window | None = None,
+        window: tuple[slice | None, ...] | None = None,
         rows: Any = None,
         out: None = None,
         device: str,
@@ -234,9 +234,52 @@ class Initializer:
         """Return a new initializer of the same configuration."""
         return type(self).from_config(self.get_config())
 
+    def plot(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Return a figure of the values of a table beside the density that theory gives.
+
+        A notebook shows what the last line of a cell returns. Needs matplotlib
+        (``pip install 'seedbed[plot]'``).
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the table, of which at most 2**22 values are made: its first rows.
+        dtype : dtype or name, optional
+            Of real numbers; float32 by default.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError, MissingPackageError
+            If an argument is not as said above, or matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from seedbed import initializers
+        >>> figure = initializers.HeNormal(seed=7).plot((1000, 64))
+        >>> figure.axes[0].get_title(loc="left")
+        '1,000 × 64 float32 HeNormal seed 7'
+        """
+        from .picture import picture
+
+        return picture(self, shape, dtype).figure
+
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        parameters = inspect.signature(type(self)).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        arguments = ", ".join(
+            f"{name}={brief(value)}"
+            for name, value in self.get_config().items()
+            if name not in defaults or not _same(value, defaults[name])
+        )
         return f"{type(self).__name__}({arguments})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    return isinstance(value, bool) == isinstance(default, bool) and value == default
 
 
 class RandomInitializer(Initializer):

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,20 @@ ALIASES: dict[str, type[Initializer]] = {
     "uniform": RandomUniform,
     "zero": Zeros,
 }
+# What other libraries call them, without PyTorch's last "_": named in errors, as the scales differ.
+ELSEWHERE = {
+    "delta": "delta_orthogonal",
+    "dirac": "delta_orthogonal",
+    "eye": "identity",
+    "gaussian": "random_normal",
+    "kaiming_normal": "he_normal",
+    "kaiming_uniform": "he_uniform",
+    "msra": "he_normal",
+    "trunc_normal": "truncated_normal",
+    "xavier": "glorot_uniform",
+    "xavier_normal": "glorot_normal",
+    "xavier_uniform": "glorot_uniform",
+}
 BY_NAME = {**CLASSES, **{kind.__name__: kind for kind in CLASSES.values()}, **ALIASES}
 
 
@@ -80,7 +95,7 @@ def get(identifier: Any) -> Any:
     Examples
     --------
     >>> get("he_normal")
-    HeNormal(seed=None, input_axes=None, output_axes=None)
+    HeNormal()
     """
     if identifier is None:
         return None
@@ -150,7 +165,7 @@ def deserialize(
     Examples
     --------
     >>> deserialize({"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.02}})
-    RandomNormal(seed=None, mean=0.0, stddev=0.02)
+    RandomNormal(stddev=0.02)
     """
     if isinstance(config, str):
         config = {"class_name": config}
@@ -199,6 +214,9 @@ def _find(config: dict[str, Any], custom: Mapping[str, Any], known: Mapping[str,
     for found in (name, name.removesuffix("V2")):  # as Keras 2 calls them, too
         if found in known:
             return known[found]
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().rstrip("_")
+    if plain in CLASSES or plain in ELSEWHERE:  # in another spelling, or of another library
+        raise ArgumentError(f"unknown initializer {name!r}; nearest: {ELSEWHERE.get(plain, plain)}")
     near = difflib.get_close_matches(name, known, 4, 0.6) or sorted(CLASSES)
     raise ArgumentError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
 

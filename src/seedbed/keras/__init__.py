@@ -14,8 +14,10 @@ too, if it was imported before this package; if later, call `register_tf_keras`.
 try:
     import keras as _keras  # noqa: F401
 except ImportError as error:
+    missing = (error.name or "").partition(".")[0]
+    missing = missing if missing in ("jax", "tensorflow", "torch") else "keras"
     raise ImportError(
-        "seedbed.keras needs Keras and a backend: python -m pip install 'seedbed[frameworks]'"
+        f"seedbed.keras needs Keras and a backend: python -m pip install 'seedbed[{missing}]'"
     ) from error
 
 from ..initializers import compute_fans

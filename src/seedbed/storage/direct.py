@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import OutputError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -36,13 +38,24 @@ def bounds(offset: int, nbytes: int) -> slice:
     return slice(start, start + nbytes)
 
 
+def check_system() -> None:
+    """Refuse a system without positioned reads and writes."""
+    if not hasattr(os, "pwrite") or not hasattr(os, "preadv"):
+        raise OutputError(
+            "tables on disk need a POSIX system (Linux, macOS, WSL): this one, such as Windows, "
+            "has no positioned reads and writes; init(shape, window=...) makes the same values"
+        )
+
+
 def write_all(fd: int, data: Any, offset: int) -> None:
     """Write all of a buffer at an offset; the system may take it in pieces."""
+    check_system()
     _move(os.pwrite, fd, data, offset)
 
 
 def read_all(fd: int, data: Any, offset: int) -> None:
     """Fill all of a buffer from an offset; a file that ends before is an OSError."""
+    check_system()
     _move(lambda fd, view, at: os.preadv(fd, [view], at), fd, data, offset)
 
 

@@ -44,7 +44,10 @@ def local_path(path: Any, name: str = "path") -> Path:
     if not text or "\0" in text:
         raise ArgumentError(f"{name} must be the name of a file; given {brief(text)}")
     if _URL.match(text):
-        raise ArgumentError(f"{name} must be a local file, not a URL; given {brief(text)}")
+        raise ArgumentError(
+            f"{name} must be a local file, not a URL; given {brief(text)} "
+            "(write it here, then copy it with the tool of that store)"
+        )
     return Path(text)
 
 

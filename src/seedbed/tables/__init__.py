@@ -11,7 +11,7 @@ from .opening import StoredTable, Tables, open
 from .plan import named_seed, read_plan, write_plan
 from .reading import describe, tensors
 from .verifying import Report, verify
-from .writing import Summary, write
+from .writing import Summary, grow, write
 
 __all__ = [
     "OutputError",
@@ -23,6 +23,7 @@ __all__ = [
     "Tensor",
     "describe",
     "finish",
+    "grow",
     "named_seed",
     "open",
     "read_plan",

@@ -1,5 +1,7 @@
 """Warnings about tables whose dtype cannot hold what was asked for."""
 
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 
@@ -21,6 +23,7 @@ def advice(table: Table) -> list[str]:
     full precision of the dtype (subnormal or zero); the dtype has fewer than 2**16 numbers in the
     range of the values (fewer than 2**10 for a 16-bit dtype, which has only 2**16 at all).
     """
+    table = replace(table, placed=None)
     size = min(table.size - table.kept_size, SAMPLE)
     if size < 2 or table.seed is None or table.whole is not None or table.dtype.kind not in "fV":
         return []

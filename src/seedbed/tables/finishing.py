@@ -17,6 +17,7 @@ from . import comparing, state
 from .configurations import absent_array
 from .layout import Extent, File
 from .output import MAX_OPEN, Output, Part
+from .placing import Placed
 from .state import State
 
 Opened = Callable[[File], contextlib.AbstractContextManager[int]]
@@ -217,6 +218,15 @@ def _check_kept(output: Output, saved: State) -> None:
                 again = state.again(output, saved.part.of)
                 raise StorageError(
                     None, f"changed while its rows were copied; {again}", table.kept.path
+                )
+        if isinstance(table.placed, Placed):
+            before = saved.output["tables"][table.name]["placed_files"]
+            if table.placed.files() != before:
+                again = state.again(output, saved.part.of)
+                raise StorageError(
+                    None,
+                    f"or its ids, changed while its rows were copied; {again}",
+                    table.placed.path,
                 )
 
 

@@ -19,7 +19,7 @@ from ..errors import ArgumentError, ArgumentTypeError, OutputError, SeedbedError
 from ..gpu import driver
 from ..storage import locks
 from ..storage.atomic import Folder, failing, refusing
-from ..storage.direct import write_all
+from ..storage.direct import check_system, write_all
 from . import comparing, finishing, state
 from .advice import ScaleWarning, advice
 from .layout import Extent, chunks
@@ -92,6 +92,7 @@ class Job:
     """
 
     def __init__(self, output: Output, options: WriteOptions) -> None:
+        check_system()
         self.output = output
         self.options = options
         self.part = check_part(options.part, output)

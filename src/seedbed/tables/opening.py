@@ -81,8 +81,8 @@ class Tables(Mapping[str, "StoredTable"]):
 class StoredTable:
     """A table on disk; an index reads the rows it means, with the whole of them in memory.
 
-    Indices are those of a NumPy array: integers, slices, ``...``, and for the rows a sequence of
-    integers. What the first index means is read; further ones choose among that.
+    Indices are those of a NumPy array. What the first one means is read; further ones choose among
+    that.
 
     Attributes
     ----------
@@ -147,10 +147,10 @@ class StoredTable:
                 found = self._slice(range(start, stop, step))
             elif np.ndim(first) == 0 and not isinstance(first, (bool, np.bool_)):
                 row = self._row_number(first)
-                return self._rows(row, row + 1)[0][rest]
+                return self._rows(row, row + 1)[(0, *rest)]
             else:
-                found = self._chosen(first)
-                return found[(slice(None), *rest)] if rest else found
+                found, places = self._chosen(first)
+                return found[(places, *rest)]
             return found[(slice(None), *rest)]
 
     def _row_number(self, index: Any) -> int:
@@ -168,10 +168,14 @@ class StoredTable:
         low, high = min(rows[0], rows[-1]), max(rows[0], rows[-1])
         if abs(rows.step) <= 8:  # what lies between is read faster than it is passed over
             return self._rows(low, high + 1)[rows[0] - low :: rows.step][: len(rows)]
-        return self._chosen(np.arange(rows.start, rows.stop, rows.step))
+        found, places = self._chosen(np.arange(rows.start, rows.stop, rows.step))
+        return found[places]
 
-    def _chosen(self, rows: Any) -> np.ndarray:
-        """Return rows by their numbers; neighbours are read together."""
+    def _chosen(self, rows: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows by their numbers, each once, and where among them each number is.
+
+        Neighbours are read together.
+        """
         ids = np.asarray(rows)
         if ids.dtype == bool:
             if ids.shape != self.shape[:1]:
@@ -190,7 +194,7 @@ class StoredTable:
         for begin, end in itertools.pairwise((*starts.tolist(), order.size)):
             row = int(order[begin])
             found[begin:end] = self._rows(row, row + end - begin)
-        return found[places.reshape(ids.shape)]
+        return found, places.reshape(ids.shape)
 
     def _rows(self, start: int, stop: int) -> np.ndarray:
         """Return consecutive rows."""

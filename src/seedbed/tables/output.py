@@ -22,6 +22,7 @@ from ..values.digest import stream_hash
 from . import formats
 from .formats import shards
 from .layout import Extent, File, page_start
+from .placing import Placed
 from .table import Table
 
 MAX_OPEN = 512  # files that a process opens at once
@@ -108,6 +109,8 @@ class Output:
             tables[table.name] = table.describe()
             if table.kept is not None:
                 tables[table.name]["kept"] = table.kept.describe()
+            if isinstance(table.placed, Placed):
+                tables[table.name]["placed_files"] = table.placed.files()
         description = {
             "seedbed": __version__,
             "stream_version": STREAM_VERSION,
@@ -151,7 +154,7 @@ def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: Any
     """Return a checked output."""
     path = local_path(path)
     if shards is not None:
-        shards = _integer(shards, "shards")
+        shards = as_integer(shards, "shards")
     kind = formats.chosen(path, shards)
     if len(os.fsencode(path.name)) > MAX_NAME:
         raise ArgumentError(f"path must have a name of at most {MAX_NAME} bytes")
@@ -180,7 +183,8 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     return Part(number, of)
 
 
-def _integer(value: Any, name: str) -> int:
+def as_integer(value: Any, name: str) -> int:
+    """Return an argument that must be an integer, as one."""
     try:
         return operator.index(value)
     except TypeError:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from ..errors import naming
 from ..storage.atomic import Folder, refusing
-from ..storage.foreign import local_path, naturals, understanding
+from ..storage.foreign import local_path, mapping, natural, naturals, understanding
 from . import formats, state
 from .configurations import words
 from .layout import Tensor
+from .placing import check_by
 from .table import sizes
 from .writing import readable
 
@@ -77,4 +78,9 @@ def _tensor(tensor: Tensor) -> str:
         text += f", rows {start:,}:{stop:,} of {height:,}"
     if "kept_rows" in tensor.description:
         text += f", the first {tensor.description['kept_rows']:,} rows kept from an older file"
+    if "placed" in tensor.description:
+        placed = mapping(tensor.description["placed"], "placed")
+        kept = natural(placed.get("kept_rows"), "kept_rows")
+        by = check_by(placed.get("by"))
+        text += f", {kept:,} rows kept by their ids from an older file, new ones drawn by {by}"
     return text

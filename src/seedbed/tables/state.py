@@ -258,7 +258,7 @@ class Existing:
                 f"{output.path}: {saved.percent} is there from an earlier job; "
                 "--resume continues it, --force starts again"
             )
-        if not own and saved.done and not begun:
+        if not own and saved.done and not begun and not self._has_data(folder):  # asked again
             raise OutputError(f"{path}: what it tells of is gone; remove it")
         return False
 

@@ -23,6 +23,7 @@ from ..values.dtypes import FLOATING, FLOATING_DTYPES, NAMES, as_dtype
 from ..values.request import MAX_BYTES, check_shape
 from ..values.window import Window, windows
 from .configurations import configuration, restored
+from .placing import Placed, placed_of
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Table:
         Only these rows (start, stop) are stored.
     kept : Kept, optional
         Where the first rows come from, in place of `init`.
+    placed : Placed or dict, optional
+        Where rows of known ids come from; a dict is its description, once the file is written.
     whole : callable, optional
         Returns the full table; made here for an initializer that cannot compute a window by itself.
     configuration : callable, optional
@@ -106,6 +109,7 @@ class Table:
     dtype: np.dtype
     rows: tuple[int, int] | None = None
     kept: Kept | None = None
+    placed: Placed | dict[str, Any] | None = None
     whole: Callable[[], np.ndarray] | None = field(default=None, compare=False)
     configuration: Callable[[], dict[str, Any]] | None = field(default=None, compare=False)
 
@@ -166,7 +170,34 @@ class Table:
             self.kept.read(values, self.first_row * row + begin)
             if not on_host:
                 out[:old].copy(values)
-        self._generate(out[old:], begin + old)
+        if self.placed is None:
+            self._generate(out[old:], begin + old)
+        else:
+            self._place(out, begin)
+
+    def _place(self, out: Any, begin: int) -> None:
+        """Fill a flat array with rows that are drawn, then with the older ones among them."""
+        if not isinstance(self.placed, Placed):
+            raise ArgumentError(
+                f"rows of {self.name} were placed by ids; give the older file and the ids"
+            )
+        width = self.shape[1]
+        first, last = begin // width, -(-(begin + out.size) // width)
+        whole = isinstance(out, np.ndarray) and out.size == (last - first) * width
+        rows = (out if whole else np.empty((last - first) * width, self.dtype)).reshape(-1, width)
+        number = self.first_row + first
+        if self.placed.by == "key":
+            ids = self.placed.new[number : number + len(rows)]
+            self.init.keyed(ids, width, self.dtype, fans=(self.shape[0], width), out=rows)
+        else:
+            self._generate(rows.reshape(-1), first * width)
+        self.placed.fill(rows, number)
+        if not whole:
+            values = rows.reshape(-1)[begin - first * width :][: out.size]
+            if isinstance(out, np.ndarray):
+                out[...] = values
+            else:
+                out.copy(values)
 
     def _generate(self, out: Any, begin: int) -> None:
         done = 0
@@ -206,6 +237,9 @@ class Table:
             description["rows"] = list(self.rows)
         if self.kept is not None:
             description["kept_rows"] = self.kept.rows
+        if self.placed is not None:
+            placed = self.placed
+            description["placed"] = placed.describe() if isinstance(placed, Placed) else placed
         return description
 
     @classmethod
@@ -216,7 +250,8 @@ class Table:
         ----------
         name : str
         description : dict
-            From a file, so that anything may be in it. The key ``kept`` is `Kept.describe`.
+            From a file, so that anything may be in it. The key ``kept`` is `Kept.describe`,
+            and ``placed_files`` `Placed.files`.
 
         Raises
         ------
@@ -239,7 +274,7 @@ class Table:
             if "kept" in found:
                 kept = Kept.from_description(kept.rows, found["kept"])
         made = table(restored(found.get("initializer")), shape, dtype, name=name, rows=rows)
-        return replace(made, kept=kept)
+        return replace(made, kept=kept, placed=placed_of(found, shape))
 
     def check(self) -> None:
         """Let the initializer refuse the shape or dtype now, before a file is touched."""
@@ -293,8 +328,7 @@ def table(
     rows: tuple[int, int] | slice | None = None,
 ) -> Table:
     """Return a checked table; `write` says what the arguments are."""
-    init = _seeded(initializers.get(init))
-    shape = check_shape(shape)
+    init, shape = _seeded(initializers.get(init)), check_shape(shape)
     dtype = as_dtype(dtype)
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"name must be a string that is not empty; given {brief(name)}")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..storage.atomic import failing
-from ..storage.foreign import local_path, open_regular
+from ..storage.foreign import local_path, naturals, open_regular, understanding
 from . import comparing
 from .formats import tensors
+from .growing import older, placed_by
 from .layout import Extent, Tensor
 from .progress import bar
 from .state import differences
@@ -65,6 +67,9 @@ def verify(
     rows: tuple[int, int] | slice | None = None,
     sample: int | None = None,
     progress: bool = False,
+    grow: str | os.PathLike[str] | None = None,
+    ids: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    by: str = "row",
 ) -> Report:
     """Compare a file, or a folder of shards, with what the stream says.
 
@@ -76,7 +81,7 @@ def verify(
         What made it, where its metadata do not say: a ``.npy`` has none, and a large array of
         constants is not in them.
     shape : sequence of int
-        With `init`: the full table, if the file holds only `rows` of it.
+        With `init`: the full table, if the file holds only `rows` of it and does not say so.
     name : str, optional
         Of the only tensor that is compared; all by default.
     rows : tuple of two int, or slice, optional
@@ -85,6 +90,9 @@ def verify(
         Compare so many random windows of 4096 values only.
     progress : bool
         Show a progress bar if standard error is a terminal.
+    grow, ids, by : optional
+        As `write` took them, for a table whose rows were placed by ids: the older rows are
+        compared, too. Its metadata tell `by`.
 
     Returns
     -------
@@ -112,10 +120,15 @@ def verify(
     with naming("tables.verify"):
         path = local_path(path)
         _check(init, shape, rows, sample)
+        if (grow is None) != (ids is None):
+            raise ArgumentError("grow and ids must be given together")
         found = [tensor for tensor in tensors(path) if name in (None, tensor.name)]
         if name is not None and not found:
             raise ArgumentError(f"{path} holds no tensor of the name {brief(name)}")
-        pairs = [(tensor, _table(tensor, init, shape, rows)) for tensor in found]
+        pairs = [
+            (tensor, _with_ids(_table(tensor, init, shape, rows), grow, ids, by))
+            for tensor in found
+        ]
         first = ""
         if init is None:
             first = next(filter(None, (tensor.contradiction(table) for tensor, table in pairs)), "")
@@ -145,11 +158,48 @@ def _table(
                 "give the initializer and its seed"
             )
         return found
-    full = tensor.shape if shape is None else shape
-    made = make_table(init, full, tensor.dtype, rows=rows, name=tensor.name or "array")
+    if shape is None:
+        shape, described = _described(tensor)
+        rows = described if rows is None else rows
+    made = make_table(init, shape, tensor.dtype, rows=rows, name=tensor.name or "array")
     if made.stored_shape != tensor.shape:
         raise ArgumentError(f"{tensor.file} holds {tensor.shape}, not {made.stored_shape}")
     return made
+
+
+def _described(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, int] | None]:
+    """Return the full shape of a tensor's table, and its rows, as far as the file says them."""
+    if tensor.description is None:
+        return tensor.shape, None
+    with understanding(tensor.file, f"bad metadata of {tensor.name}"):
+        shape = naturals(tensor.description.get("shape"), "shape")
+        if "rows" not in tensor.description:
+            return shape, None
+        start, stop = naturals(tensor.description["rows"], "rows", 2)
+        return shape, (start, stop)
+
+
+def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
+    """Return a table with the rows that were placed by ids."""
+    if grow is None:
+        if table.placed is not None:
+            raise ArgumentError(
+                f"rows of {table.name} were placed by ids; give grow and ids (--grow, --ids)"
+            )
+        return table
+    told = table.placed
+    placed = placed_by(older(grow, None), ids, told["by"] if isinstance(told, dict) else by)
+    if len(table.shape) != 2 or len(placed.new) != table.shape[0]:
+        raise ArgumentError(f"ids_new must have an id for each row of {table.name}")
+    if placed.columns > table.shape[1]:
+        raise ArgumentError(f"{placed.path} has more columns than {table.name}")
+    placed.check()
+    if isinstance(told, dict):
+        for key, here, there in differences(placed.describe(), told):
+            raise ArgumentError(
+                f"{key} of {table.name} is {there!r} by its metadata; {here!r} of what is given"
+            )
+    return replace(table, placed=placed)
 
 
 def _compare(

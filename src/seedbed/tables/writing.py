@@ -3,13 +3,15 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
-from ..errors import ArgumentError, brief, naming
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from .finishing import few
-from .growing import grown
+from .growing import grown, matrix, older
 from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
-from .output import Output, Part, output_at
+from .output import Output, Part, as_integer, output_at
+from .placing import check_ids, read_ids
 from .table import table
 
 
@@ -36,6 +38,9 @@ class Summary(NamedTuple):
     seconds: float
     part: Part
     missing: list[str]
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         what = f"{self.output}, part {self.part}" if self.part != Part() else f"{self.output}"
@@ -74,6 +79,8 @@ def write(
     *,
     name: str | None = None,
     grow: str | os.PathLike[str] | None = None,
+    ids: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    by: Literal["row", "key"] = "row",
     rows: tuple[int, int] | slice | None = None,
     shards: int | None = None,
     part: tuple[int, int] | None = None,
@@ -108,6 +115,11 @@ def write(
         Of the tensor in a ``.safetensors`` file: ``"weight"`` by default.
     grow : path, optional
         An older, shorter file, whose rows come first as they are there, trained or not.
+    ids : tuple of two paths, optional
+        With `grow`, of two axes: ``.npy`` files of the ids of the older rows, and of the new ones,
+        a row each. A known id keeps its older row wherever it stands now; see `grow`.
+    by : {"row", "key"}
+        Whether rows of new ids are those of the table, or those of `Initializer.keyed`.
     rows : tuple of two int, or slice, optional
         Write these rows only, (start, stop).
     shards : int, optional
@@ -167,9 +179,11 @@ def write(
     """
     with naming("tables.write"):
         if grow is None:
+            if ids is not None:
+                raise ArgumentError("ids have no meaning without grow")
             one = table(init, shape, dtype, name="weight" if name is None else name, rows=rows)
         elif rows is None:
-            one = grown(grow, shape, init, dtype, name=name)
+            one = grown(grow, shape, init, dtype, name=name, ids=ids, by=by)
         else:
             raise ArgumentError(f"grow writes all rows; given rows {brief(rows)}")
         options = WriteOptions(
@@ -183,6 +197,86 @@ def write(
             checkpoint_seconds=checkpoint_seconds,
         )
         return write_output(output_at(path, [one], shards), options)
+
+
+def grow(
+    old: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    ids_old: str | os.PathLike[str],
+    ids_new: str | os.PathLike[str],
+    width: int | None = None,
+    init: Any = None,
+    by: Literal["row", "key"] = "row",
+    name: str | None = None,
+    shards: int | None = None,
+    **options: Any,
+) -> Summary:
+    """Write a table whose rows have ids, and keep the rows of those that an older file has.
+
+    Memory holds 8 bytes for each older id and, before the work, 8 for each new one; the ids and the
+    older rows stay on the disk.
+
+    Parameters
+    ----------
+    old : path
+        The older file, ``.npy`` or ``.safetensors``, of two axes.
+    path : path
+        Of the new one.
+    ids_old, ids_new : path
+        ``.npy`` files of one axis of integers: the ids of the older rows, and of the new, in any
+        order. No id may be repeated. Older ids that are not among the new ones are dropped.
+    width : int, optional
+        Columns, at least as many as the older file has, which is the default. The older columns are
+        kept, and those beyond are drawn.
+    init : Initializer, optional
+        That made the older file by default, where its metadata say so.
+    by : {"row", "key"}
+        Whether new ids draw the row of the new table where they stand, or the row of
+        `Initializer.keyed`, which does not depend on where that is. Ids are then 64 bits: -1 and
+        2**64 - 1 are the same key.
+    name : str, optional
+        Which tensor of the older file, if there are several.
+    shards, **options
+        As `write` takes them: part, resume, force, check, progress, device, chunk_bytes and
+        checkpoint_seconds.
+
+    Returns
+    -------
+    Summary
+        What was written.
+
+    Raises
+    ------
+    ArgumentError, FormatError, OutputError, StorageError
+        As `write` does; damaged and repeated ids are refused before any work.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> folder = tempfile.mkdtemp()
+    >>> np.save(f"{folder}/old.npy", np.float32([[1, 2], [3, 4], [5, 6]]))
+    >>> np.save(f"{folder}/ids_old.npy", [70, 80, 90])
+    >>> np.save(f"{folder}/ids_new.npy", [90, 10, 70])
+    >>> ids = {"ids_old": f"{folder}/ids_old.npy", "ids_new": f"{folder}/ids_new.npy"}
+    >>> _ = grow(f"{folder}/old.npy", f"{folder}/new.npy", init="zeros", **ids)
+    >>> np.load(f"{folder}/new.npy").tolist()
+    [[5.0, 6.0], [0.0, 0.0], [1.0, 2.0]]
+    """
+    with naming("tables.grow"):
+        known = [field.name for field in fields(WriteOptions)]
+        if unknown := sorted(options.keys() - set(known)):
+            raise ArgumentTypeError(f"options are {', '.join(known)}; given {unknown[0]}")
+        _, new = check_ids((ids_old, ids_new))
+        columns = matrix(older(old, name)).shape[1]
+        width = columns if width is None else as_integer(width, "width")
+        if width < columns:
+            raise ArgumentError(
+                f"width must be at least {columns}, the columns of {old}; given {brief(width)}"
+            )
+        shape = len(read_ids(new)), width
+        one = grown(old, shape, init, name=name, ids=(ids_old, ids_new), by=by)
+        return write_output(output_at(path, [one], shards), WriteOptions(**options))
 
 
 def write_output(output: Output, options: WriteOptions) -> Summary:

@@ -9,7 +9,7 @@ try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "seedbed.torch needs PyTorch: python -m pip install 'seedbed[frameworks]'"
+        "seedbed.torch needs PyTorch: python -m pip install 'seedbed[torch]'"
     ) from error
 
 from . import torchrec
@@ -33,6 +33,7 @@ from .init import (
 )
 from .modules import init_module_
 from .plans import plan
+from .resizing import resize_
 from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
@@ -49,6 +50,7 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "plan",
+    "resize_",
     "save_initialized",
     "seeded",
     "sparse_",

@@ -43,9 +43,17 @@ class HostArray:
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype, outer: int = 0) -> Self:
         """Return a new array; JAX and TensorFlow take over a large one without a copy."""
-        if math.prod(shape) * dtype.itemsize < LARGE:
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes < LARGE:
             return cls(np.empty(shape, dtype), outer)
-        return cls(memory.empty(shape, dtype), outer)
+        try:
+            return cls(memory.empty(shape, dtype), outer)
+        except (MemoryError, ValueError):  # NumPy's, for more than it can address
+            raise MemoryError(
+                f"no memory for {nbytes / 1e9:,.1f} GB, {' × '.join(map(str, shape))} "
+                f"{dtype.name}: window= or rows= makes a part of a table, and "
+                "seedbed.tables.write writes one that is larger than memory"
+            ) from None
 
     @property
     def result(self) -> np.ndarray:

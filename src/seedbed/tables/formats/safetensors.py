@@ -41,7 +41,8 @@ CODES = {
     "C64": "complex64",
 }
 _CODE = {name: code for code, name in CODES.items()}
-_DESCRIPTION = ("initializer", "shape", "dtype", "rows", "kept_rows")  # keys, after the name
+# Keys, after the name.
+_DESCRIPTION = ("initializer", "shape", "dtype", "rows", "kept_rows", "placed")
 
 
 def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
