@@ -17,7 +17,7 @@ from .compiling import SIMULATED
 from .cuda_shim import cuda
 from .layout import LANES, position, precision, slots, tile_values
 from .redraws_cuda import WARPS
-from .samplers import REJECTING, TailNormal
+from .samplers import REJECTING, TailNormal, TruncatedNormal
 
 BLOCKS = 24  # most for each multiprocessor: 2, 3, 4 or 6 are there at a time
 FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
@@ -262,32 +262,44 @@ def _address(out: Any) -> int:
     return interface["data"][0]
 
 
-@functools.cache
 def _kernel(sampler: type, dtype: str) -> Any:
-    return _compiled(tiles_cuda.make_kernel(sampler, dtype), registers(sampler, dtype))
+    return _compiled(sampler, dtype, _capability(), keyed=False)
+
+
+def _keyed_kernel(sampler: type, dtype: str) -> Any:
+    return _compiled(sampler, dtype, _capability(), keyed=True)
 
 
 @functools.cache
-def _keyed_kernel(sampler: type, dtype: str) -> Any:
-    return _compiled(keyed_cuda.make_kernel(sampler, dtype), registers(sampler, dtype, keyed=True))
+def _compiled(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> Any:
+    make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
+    most = None if SIMULATED else registers(sampler, dtype, capability, keyed)
+    limit: dict[str, Any] = {} if most is None else {"max_registers": most}
+    return cuda.jit(**limit)(make(sampler, dtype))
 
 
-def registers(sampler: type, dtype: str, keyed: bool = False) -> int | None:
+def _capability() -> tuple[int, int]:
+    return tuple(cuda.get_current_device().compute_capability)
+
+
+def registers(
+    sampler: type, dtype: str, capability: tuple[int, int], keyed: bool = False
+) -> int | None:
     """Return the most registers a thread of a kernel may have, or None for as many as it takes.
 
     A multiprocessor has 65,536. Left alone the assembler takes up to 122 for a kernel that draws
-    again, of which two blocks fit. With these limits three or four do, and nothing is spilled.
+    again, of which two blocks fit. With these limits most have three or four, and nothing spills.
     """
     if sampler not in REJECTING:
         return None
-    if sampler is TailNormal:
-        return 96 if dtype == "float64" and not keyed else 80
-    return 64 if keyed else 80
-
-
-def _compiled(kernel: Callable[..., None], most: int | None) -> Any:
-    limit: dict[str, Any] = {} if most is None or SIMULATED else {"max_registers": most}
-    return cuda.jit(**limit)(kernel)
+    double, tail = dtype == "float64", sampler is TailNormal
+    if keyed and not tail:
+        return 72 if double else 64
+    if keyed or capability < (9, 0):
+        return 96 if tail and double else 80
+    if capability >= (12, 0) and sampler is TruncatedNormal:
+        return 64 if double else 48
+    return None
 
 
 def make_constant_kernel() -> Callable[..., None]:
@@ -323,6 +335,52 @@ def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | No
     if out.size:
         blocks, warps = launch or (_blocks(-(-out.size // (LANES * WARPS))), WARPS)
         _constant_kernel()[blocks, warps * LANES, stream](out, even, odd)
+
+
+def make_outside_kernel() -> Callable[..., None]:
+    """Return the Python function of the kernel of `outside`."""
+
+    def kernel(out, ids, limit, width, bits):
+        row, rows = np.uint64(cuda.grid(1) // LANES), np.uint64(cuda.gridsize(1) // LANES)
+        while row < np.uint64(ids.size):
+            if ids[row] >= limit:
+                column = np.uint64(cuda.laneid)
+                while column < width:
+                    out[row * width + column] = bits
+                    column += np.uint64(LANES)
+            row += rows
+
+    return kernel
+
+
+@functools.cache
+def _outside_kernel() -> Any:
+    return cuda.jit(make_outside_kernel())
+
+
+def outside(
+    out: Any, ids: Any, limit: int, bits: Any, stream: Any = 0, launch: Launch | None = None
+) -> None:
+    """Fill the rows of numbers outside a table with one value.
+
+    Parameters
+    ----------
+    out : 1-D contiguous device array, written
+        uint16, uint32 or uint64: the bits of all rows, one after the other.
+    ids : 1-D contiguous device array of uint64
+        Numbers of the rows.
+    limit : int
+        The first number outside, below 2**64.
+    bits : scalar of the dtype of `out`
+        Those of the value.
+    stream, launch
+        As the classes above take them.
+    """
+    if out.size:
+        blocks, warps = launch or (_blocks(-(-ids.size // WARPS)), WARPS)
+        width = np.uint64(out.size // ids.size)
+        arguments = out, ids, np.uint64(limit), width, bits
+        _outside_kernel()[blocks, warps * LANES, stream](*arguments)
 
 
 def _blocks(useful: int) -> int:

@@ -78,9 +78,7 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
         number = np.int64(cuda.grid(1))
         row, own_group = number // groups, number % groups
         while number - cuda.laneid < total or top > bottom:  # warps do not part
-            if rejecting and (
-                np.uint32(top - bottom) >= LANES or number - cuda.laneid >= total
-            ):
+            if rejecting and (np.uint32(top - bottom) >= LANES or number - cuda.laneid >= total):
                 top = redraw(out, key, sampler, queue, bottom, top)
             else:
                 there = number < total

@@ -138,8 +138,11 @@ def test_part_of_a_window(monkeypatch, begin, end, axes, runs):
 IDS = np.array([2**64 - 9, 0, 2**32, 7, 2**58 + 1, 7, 2**31], np.uint64)
 
 
+ROWS = [*zip(SOURCES, [*DTYPES, "float32"], strict=True), ("tail", "float64")]  # PTX is run on all
+
+
 @pytest.mark.parametrize(("axes", "runs"), [(fills_cuda.AXES, fills_cuda.RUNS), (1, 5)])
-@pytest.mark.parametrize(("kind", "dtype"), CASES)
+@pytest.mark.parametrize(("kind", "dtype"), ROWS)
 def test_rows_by_number(monkeypatch, kind, dtype, axes, runs):
     """Whole rows, and two runs of each, into an array and into columns of a wider one."""
     monkeypatch.setattr(fills_cuda, "AXES", axes)
@@ -160,14 +163,64 @@ def test_rows_by_number(monkeypatch, kind, dtype, axes, runs):
     assert found == wider.tobytes()[: -12 * wider.itemsize]
 
 
-@pytest.mark.parametrize("launch", [None, (1, 1), (2, 3)])
-@pytest.mark.parametrize(("kind", "dtype"), CASES)
-def test_rows_by_key(kind, dtype, launch):
+def on_gpu(values):
+    """Return an array on the GPU."""
+    array = DeviceArray.empty(values.shape, values.dtype, 0)
+    array.copy(values)
+    return array
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("bfloat16", "int64"), ("float64", "uint64")])
+def test_ids_on_the_gpu(dtype, kind):
+    """Rows of numbers outside the table are NaN, nothing else is; keys are all inside."""
+    init = initializers.RandomNormal(seed=7)
+    ids = np.array([[3, -1, 96, 97], [2**40, 0, -(2**63), 3]], np.int64).astype(kind)
+    inside = (ids >= 0) & (ids < 97)
+    rows = init((97, 5), dtype, rows=np.where(inside, ids, 0))
+    rows[~inside] = np.nan
+    out = DeviceArray.empty((*ids.shape, 3), as_dtype(dtype), 0)
+    assert init((97, 5), dtype, rows=on_gpu(ids), window=(None, slice(1, 4)), out=out) is out
+    np.testing.assert_array_equal(out.copy_to_host().astype(float), rows[..., 1:4].astype(float))
+    made = init.keyed(on_gpu(ids), 5, dtype, device="cuda:0")
+    assert made.copy_to_host().tobytes() == init.keyed(ids, 5, dtype).tobytes()
+    table = 2**64 if kind == "uint64" else 2**63 + 5
+    made = init((table, 1), dtype, rows=on_gpu(ids), device="cuda").copy_to_host()
+    assert (np.isnan(made).any(axis=-1) == ((ids < 0) if kind == "int64" else False)).all()
+    zeros = initializers.Zeros()((97, 2), dtype, rows=on_gpu(ids), device="cuda").copy_to_host()
+    assert (np.isnan(zeros) == ~inside[..., None]).all()
+    assert not zeros[inside].any()
+
+
+@pytest.mark.parametrize(
+    ("ids", "arguments", "message"),
+    [
+        (np.int32([1]), {"device": "cuda"}, "rows on a GPU must be int64 or uint64; given int32"),
+        (np.int64([1]), {}, "rows are on 'cuda:0' but the values are made on the CPU: give device"),
+        (np.int64([1]), {"out": np.empty((1, 4), np.float32)}, "rows are on 'cuda:0' but the va"),
+    ],
+)
+def test_ids_on_the_gpu_that_are_refused(ids, arguments, message):
+    init = initializers.RandomNormal(seed=7)
+    for call in (
+        lambda ids: init((9, 4), rows=ids, **arguments),
+        lambda ids: init.keyed(ids, 4, **arguments),
+    ):
+        with pytest.raises((ValueError, TypeError), match=f"^RandomNormal: {message}"):
+            call(on_gpu(ids))
+        message = message.replace("rows", "keys")
+    message = "rows on 'cuda:0' are taken by random initializers and those of one value; give"
+    with pytest.raises(ValueError, match=f"Identity: {message}"):
+        initializers.Identity()((9, 4), rows=on_gpu(np.int64([1])), device="cuda")
+
+
+@pytest.mark.parametrize(("kind", "dtype"), ROWS)
+def test_rows_by_key(kind, dtype):
     """Aligned or not, whole groups or not, and parts of the rows."""
     source, keys = SOURCES[kind], cuda.to_device(IDS)
     fill, key = filler(source, dtype, fills_cuda.KeyedFiller)
-    for column, width, stride, cut in (
-        (0, 16, 16, (0, 112)), (0, 5, 8, (3, 30)), (3, 10, 12, (0, 70)), (2**32 - 8, 8, 8, (0, 56)),
+    for column, width, stride, cut, shift, launch in (  # the shift: where the rows begin in memory
+        (0, 16, 16, (0, 112), 3, None), (0, 5, 8, (3, 30), 0, (1, 1)),
+        (3, 10, 12, (0, 70), 1, (2, 3)), (2**32 - 8, 8, 8, (0, 56), 3, (1, 2)),
     ):  # fmt: skip
         on_cpu = HostArray.empty((len(IDS), width), as_dtype(dtype), 1)
         on_cpu.random(source, Keys(IDS, column, width), STREAM)
@@ -175,15 +228,14 @@ def test_rows_by_key(kind, dtype, launch):
         flat = np.full(len(IDS) * width, 77, BITS[dtype])
         flat[slice(*cut)] = on_cpu.array.reshape(-1)[slice(*cut)].view(BITS[dtype])
         wider[:, :width] = flat.reshape(-1, width)
-        for shift in (0, 1, 3):  # where the rows begin in memory
-            place = fill.rows(keys, column, width, stride)
-            found = run(
-                dtype, wider.size + shift,
-                lambda out, shift=shift, place=place, cut=cut: fill(
-                    out[shift:], *cut, place, key, launch=launch
-                ),
-            )  # fmt: skip
-            assert found[shift * wider.itemsize :] == wider.tobytes()
+        place = fill.rows(keys, column, width, stride)
+        found = run(
+            dtype, wider.size + shift,
+            lambda out, shift=shift, place=place, cut=cut, launch=launch: fill(
+                out[shift:], *cut, place, key, launch=launch
+            ),
+        )  # fmt: skip
+        assert found[shift * wider.itemsize :] == wider.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from seedbed_kernels import fills_cuda, samplers
 from . import ptx_machine, ptx_program
 from .kept import kept
 from .ptx_instructions import PtxError, rsqrt
-from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx
+from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx, neutral
 
 RECIPES = {
     samplers.Uniform: Uniform(-0.3, 0.2),
@@ -62,16 +62,6 @@ WINDOWS = [
 ]
 # Instructions that decide a value. Some of the others are for indices that never occur.
 VALUE = re.compile(r"\.f\d|^(st|bar|vote|div|popc|brev)|\.shared\.|mul\.wide")
-
-
-def neutral(ptx):
-    """Return a kernel's text without the target and the compiler's names."""
-    text = re.sub(r"//[^\n]*|\.(target|version)[^\n]*|\.common[^\n]*", "", ptx)
-    for pattern in (r"_ZN\w+?(?=_param_\d|\b)", r"_cudapy_smem_\d+"):
-        for number, name in enumerate(dict.fromkeys(re.findall(pattern, text))):
-            text = text.replace(name, f"name{number}")
-    lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
-    return "\n".join(filter(None, lines))
 
 
 def texts(sampler, dtype, keyed=False):
@@ -311,6 +301,32 @@ def test_constants(monkeypatch, dtype):
             assert expected.tobytes() == written(
                 dtype, count,
                 lambda out, launch=launch: fills_cuda.constant(out, even, odd, launch=launch),
+            )  # fmt: skip
+
+
+@kept
+def outside_ptx(dtype, capability):
+    element, wide = getattr(types, dtype), types.uint64
+    arrays = types.Array(element, 1, "C"), types.Array(wide, 1, "C")
+    arguments = types.void(*arrays, wide, wide, element)
+    return compiled(fills_cuda.make_outside_kernel(), arguments, capability)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_rows_outside(monkeypatch, dtype):
+    """Those of numbers from a limit on are marked, and no others."""
+    ids = np.array([2**64 - 1, 0, 2**63, 96, 97, 5, 98, 2**32], np.uint64)
+    for text in {neutral(outside_ptx(dtype, capability)) for capability in CAPABILITIES}:
+        kernel = OnTheMachine(text)
+        monkeypatch.setattr(fills_cuda, "_outside_kernel", lambda kernel=kernel: kernel)
+        for limit, width, launch in ((97, 5, (1, 1)), (2**63, 33, (2, 3)), (98, 70, (1, 8))):
+            expected = np.full((len(ids), width), 77, dtype)
+            expected[[int(number) >= limit for number in ids]] = 12345
+            assert expected.tobytes() == written(
+                dtype, expected.size,
+                lambda out, limit=limit, launch=launch: fills_cuda.outside(
+                    out, ids, limit, out.dtype.type(12345), launch=launch
+                ),
             )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Orthogonal where CuPy is not installed; where it is, its products are made on th
 memory for the whole matrix some four times, and equal the CPU's within rounding.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import math
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..values.dtypes import quiet
+from ..values.dtypes import FLOATING_DTYPES, quiet
 from ..values.host import HostArray
 from ..values.recipes import Random, kernel_key, kernel_sampler
 from ..values.seeds import Stream
@@ -22,6 +23,7 @@ from ..values.selection import Keys, Rows
 from ..values.window import Runs
 from . import dlpack
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
+from .ids import DeviceIds
 
 # What the kernels see: they know neither 16-bit format.
 _RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
@@ -83,6 +85,16 @@ class DeviceArray:
     def nbytes(self) -> int:
         """The number of bytes."""
         return self.size * self.dtype.itemsize
+
+    @property
+    def data(self) -> Any:
+        """The bytes, as a device array of `numba.cuda`."""
+        return self._data
+
+    @property
+    def handle(self) -> int:
+        """The stream's handle."""
+        return int(self.stream) if self.stream else LEGACY_STREAM
 
     @property
     def pointer(self) -> int:
@@ -198,7 +210,8 @@ class DeviceArray:
     def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
         """Set the elements to those that are selected of a random table.
 
-        Numbers and keys of rows are copied to the GPU where they are on the host.
+        Numbers and keys of rows are copied to the GPU where they are on the host. Those on a GPU
+        are not checked: a row whose number is outside the table is NaN.
         """
         if not self.size:
             return
@@ -208,7 +221,8 @@ class DeviceArray:
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
         place: Any
-        with on_device(numba_cuda(), self.device) as gpu:
+        with on_device(numba_cuda(), self.device) as gpu, contextlib.ExitStack() as reading:
+            ids = None
             if isinstance(selection, Runs):
                 filler = fills_cuda.Filler(sampler, bits)
                 place = filler.window(*selection)
@@ -216,7 +230,9 @@ class DeviceArray:
                 where: list[Any]
                 numbers, *where = selection
                 distance = self.size // len(numbers)
-                if isinstance(numbers, np.ndarray):
+                if isinstance(numbers, DeviceIds):
+                    ids, numbers = numbers, reading.enter_context(numbers.read_by(self))
+                elif isinstance(numbers, np.ndarray):
                     numbers = gpu.to_device(numbers.view(np.uint64), stream=self.stream)
                 if isinstance(selection, Rows):
                     filler = fills_cuda.RowFiller(sampler, bits)
@@ -227,6 +243,19 @@ class DeviceArray:
                     column, width = where
                     place = filler.rows(numbers, column, width, distance)
             filler(flat, 0, self.size, place, key, self.stream)
+            if ids is not None:
+                self.mark(ids)
+
+    def mark(self, ids: DeviceIds) -> None:
+        """Set rows whose numbers are outside the table to NaN, where the dtype has it."""
+        from seedbed_kernels import fills_cuda
+
+        if not self.size or ids.limit is None or self.dtype not in FLOATING_DTYPES:
+            return
+        nan = np.array([np.nan], self.dtype).view(f"u{self.itemsize}")
+        with on_device(numba_cuda(), self.device), ids.read_by(self) as numbers:
+            flat = self._data.view(nan.dtype)
+            fills_cuda.outside(flat, numbers, ids.limit, nan[0], self.stream)
 
     def matrix_at(self, number: int) -> "DeviceArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""
@@ -284,7 +313,7 @@ class DeviceArray:
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "strides": None,
-            "stream": int(self.stream) if self.stream else LEGACY_STREAM,
+            "stream": self.handle,
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -298,17 +327,24 @@ class DeviceArray:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """Hand the array over to a consumer that works on `stream`, as the protocol says."""
+        """Hand the array over to a consumer that works on `stream`, as the protocol says.
+
+        None and 1 are the legacy default stream, 2 is that of the thread; -1 means not to wait.
+        """
         device = self.__dlpack_device__()
+        if stream is not None and (stream == 0 or stream < _STREAM_IS_MINE):
+            raise BufferError(
+                f"stream must be None, -1, 1, 2 or a handle; given {stream}: 0 may mean 1 or 2"
+            )
         if copy or dl_device not in (None, device):
             raise BufferError("a DeviceArray is handed over where it is, without a copy")
         if stream != _STREAM_IS_MINE:
-            self._wait_on(LEGACY_STREAM if stream is None else int(stream))
+            self.precede(LEGACY_STREAM if stream is None else int(stream))
         return dlpack.export(self.pointer, self.shape, self.dtype, device, self)
 
-    def _wait_on(self, stream: int) -> None:
-        """Let work queued on another stream from now on wait for what is queued on this one."""
-        if stream == (int(self.stream) if self.stream else LEGACY_STREAM):
+    def precede(self, stream: int) -> None:
+        """Let work queued on a stream from now on wait for what is queued on this array's."""
+        if stream == self.handle:
             return
         with on_device(numba_cuda(), self.device) as gpu:
             event = gpu.event(timing=False)

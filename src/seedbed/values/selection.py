@@ -13,14 +13,16 @@ from .window import Window, check_window, runs
 Ids = np.ndarray | range
 """Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
 
+GPUS = (2, 13)  # DLPack's numbers of CUDA devices
+
 
 class Rows(NamedTuple):
     """Rows of a table by their numbers, or a window in each of them.
 
     Parameters
     ----------
-    ids : Ids
-        Inside the table.
+    ids : Ids, or seedbed.gpu.ids.DeviceIds
+        Inside the table; of those on a GPU nobody knows.
     row : int
         Elements of a row of the full table.
     base, lengths, strides, run
@@ -40,7 +42,7 @@ class Keys(NamedTuple):
 
     Parameters
     ----------
-    keys : numpy.ndarray
+    keys : numpy.ndarray, or seedbed.gpu.ids.DeviceIds
         One-dimensional, contiguous, uint64.
     column, width : int
         The first column, and how many.
@@ -90,6 +92,15 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
 
 def _outside(number: int, place: int, count: int) -> ArgumentError:
     return ArgumentError(f"rows must lie in [0, {count}); given {number} at place {place}")
+
+
+def on_gpu(values: Any) -> bool:
+    """Return whether an array says that it is in the memory of a GPU."""
+    try:
+        kind, _ = values.__dlpack_device__()
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return hasattr(values, "__cuda_array_interface__")
+    return kind in GPUS
 
 
 def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
