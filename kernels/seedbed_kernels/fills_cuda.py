@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from . import keyed_cuda, tiles_cuda
-from .compiling import SIMULATED
+from . import cubins_cuda, keyed_cuda, tiles_cuda
 from .cuda_shim import cuda
 from .layout import LANES, position, precision, slots, tile_values
 from .redraws_cuda import WARPS
@@ -273,9 +272,9 @@ def _keyed_kernel(sampler: type, dtype: str) -> Any:
 @functools.cache
 def _compiled(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> Any:
     make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
-    most = None if SIMULATED else registers(sampler, dtype, capability, keyed)
-    limit: dict[str, Any] = {} if most is None else {"max_registers": most}
-    return cuda.jit(**limit)(make(sampler, dtype))
+    name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
+    most = registers(sampler, dtype, capability, keyed)
+    return cubins_cuda.compiled(name, make(sampler, dtype), most)
 
 
 def _capability() -> tuple[int, int]:
@@ -317,7 +316,7 @@ def make_constant_kernel() -> Callable[..., None]:
 
 @functools.cache
 def _constant_kernel() -> Any:
-    return cuda.jit(make_constant_kernel())
+    return cubins_cuda.compiled("constant", make_constant_kernel())
 
 
 def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | None = None) -> None:
@@ -355,7 +354,7 @@ def make_outside_kernel() -> Callable[..., None]:
 
 @functools.cache
 def _outside_kernel() -> Any:
-    return cuda.jit(make_outside_kernel())
+    return cubins_cuda.compiled("outside", make_outside_kernel())
 
 
 def outside(

@@ -11,6 +11,7 @@ from . import dlpack
 from .array import DeviceArray
 from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
 from .ids import DeviceIds
+from .memory import Bytes
 
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
@@ -80,7 +81,7 @@ def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
     number = tensor.device[1]
     with on_device(gpu, number):
         nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
-        data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
+        data = gpu.as_cuda_array(Bytes(tensor.pointer, nbytes, (out, capsule)), sync=False)
         stream = 0 if handle is None else stream_of(gpu, handle)
     array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
     array.settled = handle is not None
@@ -106,20 +107,6 @@ def _interface(out: Any, name: str) -> Any:
             f"{name} must be of a dtype that interfaces of arrays have; given {out.dtype}: take "
             "seedbed.torch.fill_"
         ) from None
-
-
-class _Memory:
-    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
-
-    def __init__(self, pointer: int, nbytes: int, keep_alive: Any) -> None:
-        self.keep_alive = keep_alive
-        self.__cuda_array_interface__ = {
-            "version": 3,
-            "shape": (nbytes,),
-            "typestr": "|u1",
-            "data": (pointer, False),
-            "strides": None,
-        }
 
 
 def _capsule(out: Any, stream: int) -> Any:

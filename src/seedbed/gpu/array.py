@@ -8,8 +8,6 @@ memory for the whole matrix some four times, and equal the CPU's within rounding
 """
 
 import contextlib
-import importlib
-import importlib.util
 import math
 from typing import Any, Self
 
@@ -21,7 +19,7 @@ from ..values.recipes import Random, kernel_key, kernel_sampler
 from ..values.seeds import Stream
 from ..values.selection import Keys, Rows
 from ..values.window import Runs
-from . import dlpack
+from . import dlpack, memory
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
 from .ids import DeviceIds
 
@@ -63,7 +61,7 @@ class DeviceArray:
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0) -> Self:
         """Return a new array whose values are not set."""
         with on_device(ready(), device) as gpu:
-            data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
+            data = memory.allocate(gpu, math.prod(shape) * dtype.itemsize, device, stream)
         return cls(data, shape, dtype, device, stream)
 
     @property
@@ -276,7 +274,8 @@ class DeviceArray:
 
         Without CuPy it is made on the host, and copied.
         """
-        if importlib.util.find_spec("cupy") is None:
+        cupy = memory.cupy()
+        if cupy is None:
             host = HostArray(self.host())
             host.matrix(corner, size, shape, stream, gain, rows)
             self.copy(host.array)
@@ -284,7 +283,6 @@ class DeviceArray:
         from seedbed_kernels import haar_cuda
 
         key = kernel_key(stream)
-        cupy = importlib.import_module("cupy")
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         with (
             on_device(numba_cuda(), self.device),
