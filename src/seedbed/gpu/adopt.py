@@ -88,6 +88,22 @@ def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
     return array
 
 
+def at(
+    pointer: int, shape: tuple[int, ...], dtype: np.dtype, device: int, keep_alive: Any
+) -> DeviceArray:
+    """Return the memory at an address of a GPU as an array, on the default stream.
+
+    Raises
+    ------
+    DeviceError
+        If GPUs cannot be used here.
+    """
+    gpu = ready()
+    with on_device(gpu, device):
+        memory = Bytes(pointer, math.prod(shape) * dtype.itemsize, keep_alive)
+        return DeviceArray(gpu.as_cuda_array(memory, sync=False), shape, dtype, device)
+
+
 def _current_stream(out: Any) -> int | None:
     """Return PyTorch's current stream on the GPU of a tensor, which the tensor does not tell."""
     torch = sys.modules.get("torch")
