@@ -96,6 +96,18 @@ def test_parts_at_the_same_time(tmp_path, whole, repeat):
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_part_that_another_one_overtakes_while_it_publishes(tmp_path, monkeypatch):
+    real = Folder.publish
+
+    def overtaken(self, partial, final, *, replace):
+        real(self, partial, final, replace=replace)
+        raise FileExistsError
+
+    monkeypatch.setattr(Folder, "publish", overtaken)
+    assert not tables.write(tmp_path / "table.npy", INIT, SHAPE).missing
+    assert os.listdir(tmp_path) == ["table.npy"]
+
+
 @pytest.mark.parametrize("shards", [None, 3])
 def test_a_part_that_begins_while_another_one_looks(tmp_path, shards, monkeypatch):
     """It looks for data, of which there are none yet, and then for states."""

@@ -1,10 +1,13 @@
 """The CUDA driver as far as it is needed here: GPUs, contexts, streams, and what is missing."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from ..errors import ArgumentError, DeviceError, brief
 
@@ -24,8 +27,14 @@ def ready() -> Any:
     needs = "device 'cuda' needs"
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
-    from seedbed_kernels.cuda_shim import cuda
+    from seedbed_kernels.cuda_shim import cuda, knows_numpy
 
+    if not knows_numpy():
+        release = importlib.metadata.version("numba-cuda")
+        raise DeviceError(
+            f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
+            "pip install 'numpy<2.5'"
+        )
     ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
     error = cuda.cuda_error()
     if error is not None and "NO_DEVICE" not in error:

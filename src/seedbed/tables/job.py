@@ -278,6 +278,8 @@ class Job:
                 os.ftruncate(fd, file.size)
                 write_all(fd, file.header, 0)
                 os.fsync(fd)
+        for name in self.output.last_files:  # what is written again is not complete
+            self._inside.remove(name)
         for folder in {self._folder, self._inside}:
             folder.sync()
 

@@ -211,11 +211,13 @@ class Existing:
             raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
 
     def _check_shards(self, folder: Folder) -> None:
-        ours = {file.name for file in self.output.files}
+        ours = self.output.names
         with folder.folder(self.output.partial.name) as inside:
             for name in inside.names():
                 if name not in ours:
-                    raise OutputError(f"{inside.path / name}: is no shard of this; remove it")
+                    raise OutputError(
+                        f"{inside.path / name}: is no {self.output.unit[:-1]} of this; remove it"
+                    )
 
     def starting_state(self, folder: Folder) -> State:
         """Return the state to start from: the beginning, or as an earlier job saved it."""

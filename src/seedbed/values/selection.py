@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
-from .window import Window, check_window, runs
+from .window import Window, check_window, everything, runs
+
+FEW = 16  # numbers of which Python finds the ends more quickly than NumPy
 
 Ids = np.ndarray | range
 """Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
+
+GPUS = (2, 13)  # DLPack's numbers of CUDA devices
 
 
 class Rows(NamedTuple):
@@ -18,8 +22,8 @@ class Rows(NamedTuple):
 
     Parameters
     ----------
-    ids : Ids
-        Inside the table.
+    ids : Ids, or seedbed.gpu.ids.DeviceIds
+        Inside the table; of those on a GPU nobody knows.
     row : int
         Elements of a row of the full table.
     base, lengths, strides, run
@@ -39,7 +43,7 @@ class Keys(NamedTuple):
 
     Parameters
     ----------
-    keys : numpy.ndarray
+    keys : numpy.ndarray, or seedbed.gpu.ids.DeviceIds
         One-dimensional, contiguous, uint64.
     column, width : int
         The first column, and how many.
@@ -80,8 +84,10 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
         return range(rows.start, rows.start + length * rows.step, rows.step), (length,)
     ids = _integers(rows, "rows")
     flat = ids.reshape(-1)
-    if flat.size and not (int(flat.min()) >= 0 and int(flat.max()) < count):
-        lost = flat < 0 if int(flat.max()) < count else (flat < 0) | (flat >= count)
+    few = flat.tolist() if flat.size <= FEW else None
+    ends = (min(few), max(few)) if few else (int(flat.min()), int(flat.max())) if flat.size else ()
+    if ends and not (ends[0] >= 0 and ends[1] < count):
+        lost = flat < 0 if ends[1] < count else (flat < 0) | (flat >= count)
         place = int(np.argmax(lost))
         raise _outside(int(flat[place]), place, count)
     return flat, ids.shape
@@ -91,12 +97,21 @@ def _outside(number: int, place: int, count: int) -> ArgumentError:
     return ArgumentError(f"rows must lie in [0, {count}); given {number} at place {place}")
 
 
+def on_gpu(values: Any) -> bool:
+    """Return whether an array says that it is in the memory of a GPU."""
+    try:
+        kind, _ = values.__dlpack_device__()
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return hasattr(values, "__cuda_array_interface__")
+    return kind in GPUS
+
+
 def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
     """Return a window whose first axis is left to row numbers: ``(None, slice(0, 32))``."""
     if not shape:
         raise ArgumentError("rows need a table with rows; given shape ()")
     if window is None:
-        window = (None,) * len(shape)
+        return everything(shape)
     if not isinstance(window, tuple) or len(window) != len(shape):
         raise ArgumentTypeError(
             f"window must have None and one slice for each other axis; given {brief(window)} "
