@@ -52,7 +52,8 @@ def report(folder: Path, profile: str, groups: dict[str, list[Finding]], count: 
         f"{' --full' if profile == 'full' else ''}`. {environment()}\n\n{summary(findings)}\n"
     )
     listed = {name: [dataclasses.asdict(each) for each in some] for name, some in groups.items()}
-    text = json.dumps({"profile": profile, "groups": listed}, indent=1, ensure_ascii=False)
+    known = {"profile": profile, "groups": listed}
+    text = json.dumps(known, indent=1, ensure_ascii=False, default=lambda scalar: scalar.item())
     (folder / "figures.json").write_text(text + "\n")
 
 

@@ -111,7 +111,7 @@ FAULTS = [
     ),
     *_guards(
         "values/selection",
-        ("rows outside", "int(flat.max()) < count):", "int(flat.max()) <= count):", "tests/values/test_rows.py::test_what_is_refused"),
+        ("rows outside", "ends[0] >= 0 and ends[1] < count", "ends[0] >= 0 and ends[1] <= count", "tests/values/test_rows.py::test_what_is_refused"),
     ),
     *_guards(
         "values/seeds",
@@ -156,18 +156,24 @@ FAULTS = [
          "half[k] = 0.5 * (total + head * head)", f"{ORTHOGONAL}::test_rows_or_columns_are_orthonormal"),
     ),
     *_scalars(
-        "fills_cuda",
+        "redraws_cuda",
         ("CUDA: redraws of one value only", "wanted = np.uint32(wanted & np.uint32(wanted - np.uint32(1)))",
          "wanted = np.uint32(0)", f"{PTX}::test_many_rejections"),
         ("CUDA: a barrier", "        cuda.syncwarp()  # all have read their slots\n", "", f"{PTX}::test_many_rejections"),
-        ("CUDA: rows of a window", "position = np.int64(np.uint32(first_row + row)) * run", "position = np.int64(np.uint32(row)) * run",
+    ),
+    *_scalars(
+        "tiles_cuda",
+        ("CUDA: rows of a window", "run = np.uint32(first_run + number)", "run = np.uint32(number)",
          f"{PTX}::test_parts_of_a_window"),
+    ),
+    *_scalars(
+        "fills_cuda",
         ("CUDA: halves of a constant", "out[index] = odd if index & np.uint64(1) else even", "out[index] = even",
          f"{PTX}::test_constants"),
     ),
     *_guards(
         "values/selection",
-        ("negative rows", "(int(flat.min()) >= 0 and int(flat.max()) < count)", "(int(flat.max()) < count)", f"{ROWS}::test_what_is_refused"),
+        ("negative rows", "(ends[0] >= 0 and ends[1] < count)", "(ends[1] < count)", f"{ROWS}::test_what_is_refused"),
         ("windows of rows", "inner = runs(shape[1:], window[1:])", "inner = runs(shape[1:], tuple(slice(0, n) for n in shape[1:]))",
          f"{ROWS}::test_rows_are_those_of_the_whole_table"),
         ("keys of 65 bits", "all(-(2**63) <= number < 2**64", "all(-(2**64) <= number < 2**64", f"{KEYED}::test_what_is_refused"),
