@@ -8,7 +8,7 @@ import pytest
 from tests import processes
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask"}
+FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask", "zarr"}
 CUDA = {"cupy", "nvmath"}
 SOURCES = [
     *(ROOT / "src" / "seedbed").rglob("*.py"),
@@ -51,6 +51,10 @@ def test_only_its_own_file_imports_a_framework(path):
     assert roots(path) & FRAMEWORKS <= own
 
 
+def test_no_file_is_long():
+    assert {name(path) for path in SOURCES if path.read_text().count("\n") > 400} == set()
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_only_the_shim_imports_numba_cuda(path):
     found = {m for m in imports(path) if m.startswith(("numba.cuda", "numba_cuda"))}
@@ -73,7 +77,7 @@ ROOMS = [
     {"storage"},
     {"initializers"},
     {"tables"},
-    {"cli", "torch", "jax", "dask"},
+    {"cli", "torch", "jax", "dask", "zarr"},
     {"keras", "__main__"},  # Keras draws on its backends
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

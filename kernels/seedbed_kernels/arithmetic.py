@@ -6,10 +6,9 @@ No value may depend on that. The kernels of fills set the register and restore i
 `entry`; for all other work there is `usual`.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 
 class Register(NamedTuple):
@@ -65,6 +64,8 @@ define i64 @swap_arithmetic(i64 %new) {{
 # In names, because Python computes with constants before the code runs.
 ONE, TINY, HALF, TWO, SMALLEST_NORMAL = 1.0, 2.0**-60, 0.5, 2.0, 2.0**-1022
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 Run = Callable[[Callable[[int, int], object], int, int], None]
 
 
@@ -111,7 +112,7 @@ def is_usual() -> bool:
     return nearest and SMALLEST_NORMAL * HALF * TWO == SMALLEST_NORMAL
 
 
-class usual(contextlib.ContextDecorator):  # noqa: N801  reads as a function
+class usual:  # noqa: N801  reads as a function
     """Compute in usual arithmetic, on this thread, in a ``with`` block or a function.
 
     Examples
@@ -121,8 +122,17 @@ class usual(contextlib.ContextDecorator):  # noqa: N801  reads as a function
     True
     """
 
-    def _recreate_cm(self) -> "usual":
-        return usual()  # for each call of a decorated function
+    def __call__(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """Return a function that computes so."""
+
+        @functools.wraps(function)
+        def computed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            if is_usual():  # nearly always, and this is the quickest
+                return function(*args, **kwargs)
+            with usual():
+                return function(*args, **kwargs)
+
+        return computed
 
     def __enter__(self) -> None:
         self._restore = None if is_usual() else _begin()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seedbed import initializers as I  # noqa: N812
+from seedbed import seeds
 from seedbed.errors import SeedbedError
 from seedbed.values.dtypes import FLOATING
 
@@ -101,9 +102,72 @@ def test_the_caller_s_error_state_does_not_matter(init, dtype):
         assert init(shape, dtype, rows=[1, 0]).tobytes() == expected[[1, 0]].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"in_axis": 1}, "in_axis, out_axis and batch_axis must not share an axis; given 1, -1"),
+        ({"out_axis": [0, 1]}, "must not share an axis"),
+        ({"in_axis": True}, "in_axis must be a sequence of integers or None; given True"),
+        ({"batch_axis": [np.False_]}, "batch_axis must be a sequence of integers"),
+        ({"input_axes": [True], "output_axes": [0]}, "input_axes must be a sequence of integers"),
+    ],
+    ids=str,
+)
+def test_axes_that_are_none_are_told_by_the_class(axes, message):
+    with pytest.raises(SeedbedError) as caught:
+        I.VarianceScaling(seed=1, **axes)((3, 4))
+    assert str(caught.value).startswith("VarianceScaling: ")
+    assert message in str(caught.value)
+
+
 def test_the_warning_of_a_second_use_names_the_caller():
     for init in (I.RandomNormal(), I.Orthogonal(), I.HeNormal()):
         init((4, 4))
         with pytest.warns(UserWarning, match="without a seed") as caught:
             init((4, 4))
         assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (
+            seeds.Stream(1, 2**31),
+            "draw of a Stream must be an integer in [0, 2**31); given ",
+        ),
+        (seeds.Stream(1, -1), "draw of a Stream must be an integer in [0, 2**31); given -1"),
+        (seeds.Stream(None, 1), "seed of a Stream must be an integer in [0, 2**64); given None"),
+        (seeds.Stream("7"), "seed of a Stream must be an integer in [0, 2**64); given '7'"),
+        (seeds.Stream(2**64), "seed of a Stream must be an integer in [0, 2**64); given "),
+        ({"class_name": "Stream", "config": {"seed": None, "draw": 1}}, "seed of a Stream must be"),
+        (
+            {"class_name": "Stream", "config": {"seed": 7, "draw": 2**40}},
+            "draw of a Stream must be",
+        ),
+    ],
+    ids=str,
+)
+def test_a_stream_that_is_none_is_refused(seed, message):
+    with pytest.raises(SeedbedError) as caught:
+        I.RandomNormal(seed=seed)
+    assert str(caught.value).startswith(f"RandomNormal: {message}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("7", "user"), "derive: master must be an integer in [0, 2**64); given '7'"),
+        ((True, "user"), "derive: master must be an integer in [0, 2**64); given True"),
+        ((2**64, "user"), "derive: master must be an integer in [0, 2**64); given "),
+        ((7, b"user"), "derive: name must be a text; given b'user'"),
+    ],
+    ids=str,
+)
+def test_derive_refuses_what_is_no_seed_or_name(arguments, message):
+    with pytest.raises(SeedbedError) as caught:
+        seeds.derive(*arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_integers_of_numpy_derive_as_those_of_python_do():
+    assert seeds.derive(np.uint64(7), "user") == seeds.derive(7, "user")

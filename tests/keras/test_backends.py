@@ -1,6 +1,7 @@
 """seedbed.keras in real models: each backend, JAX's sharded variables, TensorFlow's partitions."""
 
 import functools
+import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def made():
 def test_models_have_the_numpy_values(made, backend):
     _, hashes = made(backend)
     assert len(hashes) == 3 * 5 + 3  # policies by models in a scope, and one given initializers
+
+
+def test_the_own_tests_of_keras_are_among_what_is_run():
+    folder = Path(importlib.util.find_spec("keras").origin).parent / "src" / "initializers"
+    if not (folder / "initializer_test.py").exists():
+        pytest.skip("needs Keras' own tests, which Keras 3.15.0 does not install")
+    assert (folder / "random_initializers_test.py").exists()
 
 
 @pytest.mark.jax

@@ -86,7 +86,7 @@ class Widget:
 shown = []
 for name, attributes in {
     "ipywidgets": dict(FloatProgress=Widget, HBox=Widget, HTML=Widget),
-    "IPython": dict(get_ipython=lambda: object()),
+    "IPython": dict(get_ipython=lambda: types.SimpleNamespace(config=["IPKernelApp"])),
     "IPython.display": dict(display=shown.append),
     "ipykernel.zmqshell": {},
 }.items():

@@ -6,6 +6,7 @@ arrays (or GPU arrays) and take a `window`, an `out` and a `device` besides shap
 
 from ..values.seeds import SeedGenerator
 from .constants import Constant, Identity, Ones, Zeros
+from .fans import compute_fans
 from .initializer import Initializer
 from .orthogonal import DeltaOrthogonal, Orthogonal
 from .random import RandomNormal, RandomUniform, TruncatedNormal
@@ -19,7 +20,6 @@ from .variance_scaling import (
     LecunNormal,
     LecunUniform,
     VarianceScaling,
-    compute_fans,
 )
 
 constant = Constant

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy.typing as npt
 
-from ..errors import ArgumentError, ArgumentTypeError, SeedbedError, brief, warn
+from ..errors import ArgumentError, ArgumentTypeError, SeedbedError, brief, is_one_of, warn
 from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
@@ -226,7 +226,7 @@ class Initializer:
         """Whether the values are the same in every process: no seed was drawn at random."""
         return True
 
-    def with_seed(self, seed: Seed | Stream) -> Self:
+    def with_seed(self, seed: Seed) -> Self:
         """Return an equal initializer of another seed; itself where there are no random numbers."""
         return self
 
@@ -279,7 +279,12 @@ class Initializer:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return isinstance(value, bool) == isinstance(default, bool) and value == default
+    if isinstance(value, bool) != isinstance(default, bool):
+        return False
+    try:
+        return bool(value == default)
+    except (TypeError, ValueError):  # an array
+        return False
 
 
 class RandomInitializer(Initializer):
@@ -295,7 +300,7 @@ class RandomInitializer(Initializer):
         table, take an integer, or a `Stream`: one draw of a generator, the same on every call.
     """
 
-    def __init__(self, seed: Any = None) -> None:
+    def __init__(self, seed: Seed = None) -> None:
         if isinstance(seed, dict):
             seed = _from_configuration(seed, type(self).__name__)
         self._init_seed = check_seed(seed, type(self).__name__)
@@ -311,7 +316,7 @@ class RandomInitializer(Initializer):
             return seed.get_config()["seed"] is not None
         return seed is not None
 
-    def with_seed(self, seed: Seed | Stream) -> Self:
+    def with_seed(self, seed: Seed) -> Self:
         """Return an equal initializer of another seed."""
         return type(self).from_config({**self.get_config(), "seed": seed})
 
@@ -357,10 +362,11 @@ class RandomInitializer(Initializer):
 def _from_configuration(config: dict[str, Any], owner: str) -> SeedGenerator | Stream:
     """Return the generator or stream of a configuration, as `get_config` and Keras write them."""
     kind, arguments = config.get("class_name"), config.get("config")
-    if kind == "SeedGenerator" and isinstance(arguments, (dict, type(None))):
+    if is_one_of(("SeedGenerator",), kind) and isinstance(arguments, (dict, type(None))):
         return SeedGenerator.from_config(arguments or {})
-    if kind == "Stream" and isinstance(arguments, dict) and arguments.keys() == {"seed", "draw"}:
-        return Stream(check_seed(arguments["seed"], owner), check_seed(arguments["draw"], owner))
+    ours = {"seed", "draw"}
+    if is_one_of(("Stream",), kind) and isinstance(arguments, dict) and arguments.keys() == ours:
+        return Stream(**arguments)
     raise ArgumentTypeError(
         f"seed must be an integer, or a generator as it was saved; given {brief(config)}"
     ).named(owner)

@@ -4,6 +4,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from ..values import recipes
+from ..values.seeds import Seed
 from .arguments import as_keras, finite
 from .initializer import RandomInitializer
 
@@ -45,7 +46,7 @@ class Orthogonal(RandomInitializer):
 
     windowed = False  # a window costs almost as much as the whole: tables keep the whole
 
-    def __init__(self, gain: float = 1.0, seed: Any = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         self.gain = finite(self, "gain", gain)
         super().__init__(seed)
 

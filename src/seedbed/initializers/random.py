@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..errors import ArgumentError, naming
+from ..errors import ArgumentError, brief, naming
 from ..values import recipes
+from ..values.seeds import Seed
 from .arguments import as_number, finite
 from .initializer import RandomInitializer
 
@@ -30,7 +31,7 @@ class RandomNormal(RandomInitializer):
     (2, 3)
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
         self.mean = finite(self, "mean", mean)
         self.stddev = finite(self, "stddev", stddev, least=0.0)
         super().__init__(seed)
@@ -83,7 +84,7 @@ class TruncatedNormal(RandomInitializer):
         self,
         mean: float = 0.0,
         stddev: float = 0.05,
-        seed: Any = None,
+        seed: Seed = None,
         lower: float = -recipes.TRUNCATION,
         upper: float = recipes.TRUNCATION,
     ) -> None:
@@ -135,12 +136,12 @@ class RandomUniform(RandomInitializer):
     (True, True)
     """
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
         self.minval = finite(self, "minval", minval)
         self.maxval = finite(self, "maxval", maxval)
         if self.minval > self.maxval:
             raise ArgumentError(
-                f"minval must not be above maxval; given {minval!r} and {maxval!r}"
+                f"minval must not be above maxval; given {brief(minval)} and {brief(maxval)}"
             ).named(type(self).__name__)
         super().__init__(seed)
 

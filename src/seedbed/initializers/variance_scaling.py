@@ -1,93 +1,55 @@
 """Initializers whose variance follows from the fans: how many inputs and outputs a unit has."""
 
+import functools
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from seedbed_kernels import arithmetic
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of
 from ..values import recipes
+from ..values.seeds import Seed
 from .arguments import as_keras, finite
+from .fans import fans_of
 from .initializer import RandomInitializer
 
 LARGEST_FAN = 1e150  # of which the product is a float64
 TRUNCATED_STDDEV = 0.87962566103423978  # of a standard normal truncated at ±2
-MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+Mode = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
+Distribution = Literal["truncated_normal", "normal", "untruncated_normal", "uniform"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
-def compute_fans(
-    shape: Sequence[int],
-    input_axes: Sequence[int] | None = None,
-    output_axes: Sequence[int] | None = None,
-    *,
-    in_axis: int | Sequence[int] | None = None,
-    out_axis: int | Sequence[int] | None = None,
-    batch_axis: int | Sequence[int] | None = None,
-) -> tuple[int, int]:
-    """Return (fan_in, fan_out) of a weight.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Rank 0 has fans of 1, rank 1 both of its length, rank 2 its rows and columns. From rank 3
-        on it is a convolution kernel, (..., inputs, outputs), and the leading axes are the
-        receptive field, which multiplies both.
-    input_axes, output_axes : sequence of int, optional
-        Where both are given, the fans are the products of the lengths of these axes.
-    in_axis, out_axis, batch_axis : int or sequence of int, optional
-        As in ``jax.nn.initializers``: where one is given, the others are -2, -1 and none, all
-        further axes are the receptive field, and axes of a batch count for nothing.
-
-    Examples
-    --------
-    >>> compute_fans((3, 3, 16, 32))
-    (144, 288)
-    >>> compute_fans((64, 8, 16), input_axes=[0], output_axes=[1, 2])
-    (64, 128)
-    >>> compute_fans((12, 64, 128), batch_axis=0)
-    (64, 128)
-    """
-    if not in_axis is out_axis is batch_axis is None:
-        return _fans_of_axes(
-            shape,
-            -2 if in_axis is None else in_axis,
-            -1 if out_axis is None else out_axis,
-            () if batch_axis is None else batch_axis,
+@functools.lru_cache(256, typed=True)  # sums of integers and of floats are rounded differently
+@arithmetic.usual()
+def _recipe(
+    scale: float, mode: str, distribution: str, fan_in: float, fan_out: float
+) -> recipes.Recipe:
+    """Return the distribution for numbers of inputs and outputs."""
+    if max(fan_in, fan_out) > LARGEST_FAN:
+        raise ArgumentError(
+            f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
         )
-    if input_axes is None and len(shape) == 2:  # most calls, and small ones should be quick
-        return int(shape[0]), int(shape[1])
-    shape = tuple(map(int, shape))
-    if input_axes is not None and output_axes is not None:
-        return (
-            math.prod(shape[axis] for axis in input_axes),
-            math.prod(shape[axis] for axis in output_axes),
-        )
-    if len(shape) == 0:
-        return 1, 1
-    if len(shape) == 1:
-        return shape[0], shape[0]
-    receptive_field_size = math.prod(shape[:-2])
-    return shape[-2] * receptive_field_size, shape[-1] * receptive_field_size
-
-
-def _fans_of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int, int]:
-    found = range(len(shape))
-    inputs, outputs, batch = (
-        [found[axis] for axis in ([group] if isinstance(group, int) else group)] for group in axes
-    )
-    if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
-        raise ValueError(
-            "compute_fans: in_axis, out_axis and batch_axis must not share an axis; "
-            f"given {', '.join(map(str, axes))} for {tuple(shape)}"
-        )
-    lengths = dict(enumerate(map(int, shape)))
-    return (
-        math.prod(length for axis, length in lengths.items() if axis not in (*outputs, *batch)),
-        math.prod(length for axis, length in lengths.items() if axis not in (*inputs, *batch)),
-    )
+    if mode == "fan_in":
+        fan = fan_in
+    elif mode == "fan_out":
+        fan = fan_out
+    elif mode == "fan_avg":
+        fan = (fan_in + fan_out) / 2
+    else:
+        fan = math.sqrt(fan_in * fan_out)
+    variance = scale / max(1.0, fan)
+    if distribution == "uniform":
+        limit = math.sqrt(3.0 * variance)
+        return recipes.Uniform(-limit, limit)
+    stddev = math.sqrt(variance)
+    if distribution == "untruncated_normal":
+        return recipes.Normal(0.0, stddev)
+    return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
 
 
 class VarianceScaling(RandomInitializer):
@@ -124,9 +86,9 @@ class VarianceScaling(RandomInitializer):
     def __init__(
         self,
         scale: float = 1.0,
-        mode: str = "fan_in",
-        distribution: str = "truncated_normal",
-        seed: Any = None,
+        mode: Mode = "fan_in",
+        distribution: Distribution = "truncated_normal",
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
         *,
@@ -140,22 +102,22 @@ class VarianceScaling(RandomInitializer):
             raise as_keras(
                 "Argument `scale` must be positive float.",
                 self,
-                f"scale must be a finite number above 0; given {scale!r}",
+                f"scale must be a finite number above 0; given {brief(scale)}",
             )
-        if mode not in MODES:
+        if not is_one_of(MODES, mode):
             raise as_keras(
                 f"Invalid `mode` argument: {mode}.",
                 self,
-                f"mode must be one of {', '.join(MODES)}; given {mode!r}",
+                f"mode must be one of {', '.join(MODES)}; given {brief(mode)}",
             )
-        spelling = distribution.lower() if isinstance(distribution, str) else distribution
+        spelling: Any = distribution.lower() if isinstance(distribution, str) else None
         spelling = "truncated_normal" if spelling == "normal" else spelling
-        if spelling not in DISTRIBUTIONS:
+        if not is_one_of(DISTRIBUTIONS, spelling):
             allowed = ", ".join(("normal", *DISTRIBUTIONS))
             raise as_keras(
                 f"Invalid `distribution` argument: {distribution}.",
                 self,
-                f"distribution must be one of {allowed}; given {distribution!r}",
+                f"distribution must be one of {allowed}; given {brief(distribution)}",
             )
         self.mode = mode
         self.distribution = spelling
@@ -167,27 +129,28 @@ class VarianceScaling(RandomInitializer):
         if self._axes_of_jax() and not input_axes is output_axes is None:
             raise ArgumentError(
                 "give input_axes and output_axes, or some of in_axis, out_axis and batch_axis; "
-                f"given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
+                f"given {brief(input_axes)} and {brief(output_axes)}, and "
+                f"{brief(self._axes_of_jax())}"
             ).named(owner)
         super().__init__(seed)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return the distribution of a table's values."""
         try:
-            fan_in, fan_out = compute_fans(
+            fan_in, fan_out = fans_of(
                 shape,
                 self.input_axes,
                 self.output_axes,
-                in_axis=self.in_axis,
-                out_axis=self.out_axis,
-                batch_axis=self.batch_axis,
+                self.in_axis,
+                self.out_axis,
+                self.batch_axis,
             )
         except IndexError:
             given = {"input_axes": self.input_axes, "output_axes": self.output_axes}
             given = self._axes_of_jax() or given
             raise ArgumentError(
                 f"{' and '.join(given)} must be axes of the shape; "
-                f"given {' and '.join(map(str, given.values()))} for {shape}"
+                f"given {' and '.join(map(brief, given.values()))} for {brief(shape)}"
             ).named(type(self).__name__) from None
         return self._of_fans(fan_in, fan_out)
 
@@ -205,29 +168,9 @@ class VarianceScaling(RandomInitializer):
             raise ArgumentTypeError(f"fans must be two numbers; given {brief(fans)}").named(owner)
         return self._of_fans(*(finite(self, "fans", fan, least=0.0) for fan in fans))
 
-    @arithmetic.usual()
     def _of_fans(self, fan_in: float, fan_out: float) -> recipes.Recipe:
         """Return the distribution for numbers of inputs and outputs."""
-        if max(fan_in, fan_out) > LARGEST_FAN:
-            raise ArgumentError(
-                f"fans must be at most {LARGEST_FAN:.0e}; given axes that make more of the shape"
-            )
-        if self.mode == "fan_in":
-            fan = fan_in
-        elif self.mode == "fan_out":
-            fan = fan_out
-        elif self.mode == "fan_avg":
-            fan = (fan_in + fan_out) / 2
-        else:
-            fan = math.sqrt(fan_in * fan_out)
-        variance = self.scale / max(1.0, fan)
-        if self.distribution == "uniform":
-            limit = math.sqrt(3.0 * variance)
-            return recipes.Uniform(-limit, limit)
-        stddev = math.sqrt(variance)
-        if self.distribution == "untruncated_normal":
-            return recipes.Normal(0.0, stddev)
-        return recipes.TruncatedNormal(0.0, stddev / TRUNCATED_STDDEV)
+        return _recipe(self.scale, self.mode, self.distribution, fan_in, fan_out)
 
     def _axes_of_jax(self) -> dict[str, Any]:
         """Return those of JAX's axes that are given."""
@@ -253,22 +196,28 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
         if axes is None:
             return None
         if name.endswith("_axis") and not isinstance(axes, Sequence):
-            return operator.index(axes)
-        return [operator.index(axis) for axis in axes]
+            return _axis(axes)
+        return [_axis(axis) for axis in axes]
     except TypeError:
         raise ArgumentTypeError(
             f"{name} must be a sequence of integers or None; given {brief(axes)}"
         ).named(owner) from None
 
 
+def _axis(axis: Any) -> int:
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError
+    return as_index(axis)
+
+
 class _Specialised(VarianceScaling):
     """A `VarianceScaling` of fixed scale, mode and distribution."""
 
-    fixed: tuple[float, str, str]
+    fixed: tuple[float, Mode, Distribution]
 
     def __init__(
         self,
-        seed: Any = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
         *,

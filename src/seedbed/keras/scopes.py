@@ -3,7 +3,6 @@
 import contextvars
 import functools
 import inspect
-import operator
 import weakref
 from collections.abc import Callable
 from typing import Any, Self
@@ -13,9 +12,9 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.name_scope import current_path
 from keras.src.utils.naming import auto_name
 
-from ..errors import ArgumentError, ArgumentTypeError, brief, warn
+from ..errors import ArgumentTypeError, warn
 from ..locks import renewed_lock
-from ..values.seeds import SEEDS, derive
+from ..values.seeds import check_master, derive
 from .twins import Drawn, twin
 
 TOLD = 8  # weights that a warning names
@@ -35,21 +34,11 @@ class Scope:
     def __init__(
         self, seed: int, keep_seeds: bool, names: Callable[[str], str] | None, owner: str
     ) -> None:
-        try:
-            if isinstance(seed, bool):
-                raise TypeError
-            number = operator.index(seed)
-        except TypeError:
-            raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}").named(
-                owner
-            ) from None
-        if not 0 <= number < SEEDS:
-            raise ArgumentError(f"seed must be in [0, 2**64); given {brief(seed)}").named(owner)
         if names is not None and not callable(names):
             raise ArgumentTypeError(
                 f"names must be a function of a weight's path; given {names!r}"
             ).named(owner)
-        self.seed = number
+        self.seed = check_master(seed, owner=owner)
         self.left: dict[str, Any] = {}
         self._keep_seeds, self._names, self._owner = bool(keep_seeds), names, owner
         self._weights: dict[str, Any] = {}

@@ -29,7 +29,7 @@ from typing import Any
 from ..errors import ArgumentError, FormatError, SeedbedError, brief, naming
 from ..storage.atomic import refusing
 from ..storage.foreign import local_path, read_small, understanding
-from ..values.seeds import check_seed
+from ..values.seeds import check_master
 from ..values.seeds import derive as named_seed
 from .configurations import initializer
 from .job import Job, WriteOptions
@@ -59,10 +59,10 @@ def read_plan(path: str | os.PathLike[str]) -> list[Output]:
     if not isinstance(entries, list) or not entries:
         raise FormatError(f"{path}: has no [[table]]")
     _check_keys(plan, ("seed", *DEFAULTS), f"{path}")
-    with _locating(f"{path}"):
-        master = check_seed(plan.get("seed"))
-    if not isinstance(master, int):
+    if "seed" not in plan:
         raise FormatError(f"{path}: has no seed")
+    with _locating(f"{path}"):
+        master = check_master(plan["seed"])
     files: dict[str, tuple[Path, list[Table], Any]] = {}
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):

@@ -10,9 +10,9 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules import module as hooks
 
-from ..errors import ArgumentError, ArgumentTypeError, naming
+from ..errors import ArgumentError, naming
 from ..initializers import Initializer
-from ..values.seeds import check_seed
+from ..values.seeds import check_master
 from .layouts import has_values
 from .names import Member, members
 from .recording import POINTWISE, Recording, is_pointwise, kept, numbers_only
@@ -60,9 +60,7 @@ def seeded(seed: int, *, allow_foreign: bool = False) -> Iterator[None]:
     True
     """
     with naming("seeded"):
-        master = check_seed(seed)
-        if not isinstance(master, int):
-            raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}")
+        master = check_master(seed)
         building = Building(master, allow_foreign=allow_foreign)
         seen: dict[int, weakref.ref[torch.nn.Module]] = {}  # a layer that was copied may be gone
 

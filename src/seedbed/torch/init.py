@@ -16,7 +16,7 @@ from .. import initializers
 from ..errors import ArgumentError, ArgumentTypeError, naming, warn
 from ..initializers import Initializer
 from ..initializers.arguments import as_number
-from ..values.seeds import SeedGenerator, check_seed
+from ..values.seeds import Seed, check_seed
 from ..values.untraced import untraced
 from . import draws, recording
 from .computed import Dirac, Matrix, Sparse
@@ -26,7 +26,6 @@ from .named import check_groups, check_matrix, check_rank, check_sparsity
 from .standins import StandIn, truncated_normal
 from .tensors import Filled, write
 
-Seed = int | SeedGenerator | None
 Generator = torch.Generator | None
 
 

@@ -13,7 +13,7 @@ from .. import initializers
 from ..errors import ArgumentError, ArgumentTypeError, naming, warn
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
-from ..values.seeds import check_seed, derive
+from ..values.seeds import check_master, derive
 from ..values.untraced import untraced
 from . import schemes
 from .session import Session
@@ -145,9 +145,7 @@ def recorded(
     """
     if isinstance(rules, int) and seed is None:  # init_module_(model, 7)
         rules, seed = None, rules
-    master = check_seed(seed)
-    if not isinstance(master, int):
-        raise ArgumentTypeError(f"seed must be an integer in [0, 2**64); given {seed!r}")
+    master = check_master(seed)
     if untouched not in ("error", "keep"):
         raise ArgumentError(f"untouched must be 'error' or 'keep'; given {untouched!r}")
     if rules is not None and using is not None:

@@ -11,7 +11,7 @@ import torch
 from ..errors import ArgumentError, naming
 from ..storage.atomic import Folder, failing
 from ..values.dtypes import as_dtype
-from ..values.seeds import check_seed, derive
+from ..values.seeds import check_master, derive
 from . import modules
 from .checkpoints import Tensor, described_by_initializer, files_of, tensors_of
 from .saving import as_floating, save_config
@@ -82,7 +82,7 @@ def plan(
         session = modules.recorded(
             model, rules, seed, using=using, dtype=as_floating(dtype), buffers=True
         )
-        master = check_seed(seed)
+        master = check_master(seed)
         text = f"seed = {master}\n"
         for file in files_of(tensors_of(session), max_shard_size):
             for tensor in file.tensors:

@@ -78,7 +78,7 @@ def fill(recipe: Recipe, request: Request, stream: Stream | None) -> Any:
     if 0 not in request.size:
         FILLS[type(recipe)](recipe, request, target, stream)
         target.settle()
-    return request.result
+    return target.result if request.out is None else request.out
 
 
 def _random(recipe: Any, request: Request, target: Any, stream: Stream) -> None:

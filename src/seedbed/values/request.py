@@ -2,13 +2,12 @@
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of
 from .dtypes import as_dtype
 from .host import HostArray
 from .recipes import Constant, Random, Recipe
@@ -28,7 +27,6 @@ MAX_RANK = 64  # of NumPy's arrays
 MAX_BYTES = 2**63  # of what is made
 MAX_LENGTH = 2**66  # of an axis
 MAX_ELEMENTS = {8: 2**65}  # that can be numbered, by the bytes of an element; 2**66 of all others
-CPU = (None, "cpu")
 
 Selection = Runs | Rows | Keys
 
@@ -127,7 +125,8 @@ class Request:
         """Find where the values go; the first `outer` axes of `out` may have any distance."""
         self.out, self._outer = out, outer
         self._device = self._target = None
-        if device in CPU and (out is None or isinstance(out, np.ndarray)):
+        on_cpu = device is None or is_one_of(("cpu",), device)
+        if on_cpu and (out is None or isinstance(out, np.ndarray)):
             if self._ids is not None:
                 self._ids.check(None)
             if out is not None:
@@ -203,11 +202,6 @@ class Request:
         if self._ids is not None:
             self.target.mark(self._ids)
 
-    @property
-    def result(self) -> Any:
-        """What the caller gets: `out`, or the new array."""
-        return self.target.result if self.out is None else self.out
-
 
 class KeyedRequest(Request):
     """Rows of 64-bit keys, and the array that takes them. There is no full table.
@@ -276,7 +270,7 @@ def check_shape(shape: Sequence[int], owner: str | None = None) -> tuple[int, ..
         else:
             return shape
     try:
-        sizes = tuple(map(operator.index, shape))
+        sizes = tuple(map(as_index, shape))
     except TypeError:
         raise ArgumentTypeError(
             f"shape must be a sequence of integers; given {brief(shape)}"

@@ -1,13 +1,12 @@
 """Seeds: which stream of random numbers an initializer draws from."""
 
 import hashlib
-import operator
 import secrets
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
 from ..locks import renewed_lock
 
 SEEDS = 2**64
@@ -39,13 +38,8 @@ class SeedGenerator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        checked = check_seed(seed, "SeedGenerator")
-        if isinstance(checked, (SeedGenerator, Stream)):
-            raise ArgumentTypeError("seed must be an integer or None; given a generator").named(
-                "SeedGenerator"
-            )
-        self._initial = checked
-        self.seed = random_seed() if checked is None else checked
+        self._initial = None if seed is None else check_master(seed, owner="SeedGenerator")
+        self.seed = random_seed() if self._initial is None else self._initial
         self._draws = 0
 
     def next(self) -> Stream:
@@ -68,22 +62,37 @@ class SeedGenerator:
         return cls(config.get("seed"))
 
 
-Seed = int | SeedGenerator | None
+# What initializers take; True and False are refused.
+Seed = SupportsIndex | SeedGenerator | Stream | None
 
 
-def check_seed(seed: Any, owner: str | None = None) -> Any:
+def check_seed(seed: Any, owner: str | None = None) -> int | SeedGenerator | Stream | None:
     """Return a seed as None, an int in [0, 2**64), a SeedGenerator or a Stream."""
-    if seed is None or isinstance(seed, (SeedGenerator, Stream)):
+    if seed is None or isinstance(seed, SeedGenerator):
         return seed
-    need = "seed must be an integer in [0, 2**64), None or a SeedGenerator"
+    if isinstance(seed, Stream):
+        return Stream(
+            _integer(seed.seed, "seed of a Stream", SEEDS, owner),
+            _integer(seed.draw, "draw of a Stream", DRAWS + 1, owner),
+        )
+    return _integer(seed, "seed", SEEDS, owner, ", None or a SeedGenerator")
+
+
+def check_master(seed: Any, name: str = "seed", owner: str | None = None) -> int:
+    """Return a seed from which others are derived: an int in [0, 2**64)."""
+    return _integer(seed, name, SEEDS, owner)
+
+
+def _integer(value: Any, name: str, end: int, owner: str | None, others: str = "") -> int:
+    need = f"{name} must be an integer in [0, 2**{end.bit_length() - 1}){others}"
     try:
-        if isinstance(seed, (bool, np.bool_)):
+        if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        number = operator.index(seed)
+        number = as_index(value)
     except TypeError:
-        raise ArgumentTypeError(f"{need}; given {brief(seed)}").named(owner) from None
-    if not 0 <= number < SEEDS:
-        raise ArgumentError(f"{need}; given {brief(seed)}").named(owner)
+        raise ArgumentTypeError(f"{need}; given {brief(value)}").named(owner) from None
+    if not 0 <= number < end:
+        raise ArgumentError(f"{need}; given {brief(value)}").named(owner)
     return number
 
 
@@ -146,6 +155,7 @@ def derive(master: int, name: str) -> int:
     >>> derive(7, "user")
     12067601391634940634
     """
-    if not 0 <= master < SEEDS:
-        raise ArgumentError(f"master must be in [0, 2**64); given {brief(master)}").named("derive")
-    return _first_word(b"seedbed.tables\0" + master.to_bytes(8, "little") + name.encode())
+    checked = check_master(master, "master", "derive")
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"name must be a text; given {brief(name)}").named("derive")
+    return _first_word(b"seedbed.tables\0" + checked.to_bytes(8, "little") + name.encode())
