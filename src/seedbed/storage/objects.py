@@ -105,7 +105,7 @@ class Store:
     @contextlib.contextmanager
     def writing(self, name: str, size: int) -> Iterator[Any]:
         """Open an object of so many bytes to write it; after an error it is as it was."""
-        block = max(BLOCK, -(-size // MOST_BLOCKS))
+        block = max(BLOCK, -(-size // (MOST_BLOCKS << 20)) << 20)  # whole MiB, as GCS wants
         file = self._fs.open(self._path(name), "wb", block_size=block)
         try:
             yield file
