@@ -30,7 +30,7 @@ from .machine import RESULTS, environment
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS: dict[str, Any] = {name: plt.get_cmap("tab10")(i) for i, name in enumerate(LIBRARIES)}
+COLOURS: dict[str, Any] = {name: plt.get_cmap("tab20")(i) for i, name in enumerate(LIBRARIES)}
 
 Rates = dict[tuple[str, str, str], float]  # distribution, dtype, library -> values a second
 
@@ -184,7 +184,7 @@ def plot_sizes(largest: int, path: Path) -> None:
 THREADS = """
 import json, sys
 from benchmarks import contenders
-from seedbed import bench
+from seedbed.cli import bench
 size = int(sys.argv[1])
 calls = {d: contenders.contender("seedbed", d, "float32", size) for d in contenders.DISTRIBUTIONS}
 print(json.dumps({name: size / s for name, s in bench.medians(calls, 5).items()}))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import rows, scale
+from benchmarks import contenders, rows, scale
 
 from seedbed import initializers
 from tests import processes
@@ -21,6 +21,32 @@ def test_gathered_and_keyed_rows_are_timed(dtype):
     assert list(taken) == ["contiguous", "gathered", "keyed"]
     assert min(taken.values()) > 0
     assert rows.one_row(np.dtype(dtype)) > 0
+
+
+@pytest.mark.parametrize("library", contenders.MKL)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_mkl_is_timed_with_are_the_distributions_named(library, dtype):
+    """Means and deviations of 10**5 values within 6 standard errors: p < 1e-8 by chance."""
+    if contenders.contender(library, "uniform", dtype, 10) is None:
+        pytest.skip("needs mkl")
+    for distribution, stddev in (("uniform", 0.1 / 12**0.5), ("normal", 0.05)):
+        call = contenders.contender(library, distribution, dtype, 10**5)
+        values = call()
+        again = call()
+        assert abs(values.mean()) < 6 * stddev / 10**2.5
+        assert abs(values.std() / stddev - 1) < 6 * 10**-2.5
+        assert again is values  # filled in place
+    assert contenders.contender(library, "truncated normal", dtype, 10) is None
+    assert contenders.contender(library, "uniform", "float16", 10) is None
+
+
+@pytest.mark.matplotlib
+def test_the_report_times_other_environments_in_processes_of_their_own():
+    from benchmarks import report
+
+    found = report.rates_in_a_process(1000, NUMBA_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    assert list(found) == list(contenders.DISTRIBUTIONS)
+    assert min(found.values()) > 0
 
 
 def test_the_gpu_benchmark_compares_bits_in_the_simulator():

@@ -127,5 +127,6 @@ def test_show_refuses(options, message, capsys):
 
 def test_show_says_how_to_install_matplotlib(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "seedbed.initializers.figure", raising=False)
     assert main(["show", "--shape=9x9", "--initializer=random_normal"]) == 2
     assert "pip install 'seedbed[plot]'" in capsys.readouterr().err

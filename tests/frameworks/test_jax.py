@@ -293,8 +293,8 @@ def test_two_processes_make_one_array(tmp_path):
 
 
 def test_examples():
-    section = (ROOT / "docs/frameworks.md").read_text().split("\n## JAX\n")[1]
-    run(program(section.split("```python\n")[1].split("```")[0]))
+    page = (ROOT / "docs/jax.md").read_text()
+    run(program(page.split("```python\n")[1].split("```")[0]))
     run(
         program("""
         import doctest

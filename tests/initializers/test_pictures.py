@@ -59,6 +59,14 @@ def test_figures_are_those_of_the_values():
 
 
 @pytest.mark.matplotlib
+def test_a_notebook_gets_a_figure_as_a_picture_without_pyplot():
+    """IPython asks for it by this method; a plain figure is shown as its repr."""
+    png = initializers.HeNormal(seed=7).plot((100, 64))._repr_png_()
+    assert png.startswith(b"\x89PNG\r\n")
+    assert int.from_bytes(png[16:20], "big") == 800  # pixels wide
+
+
+@pytest.mark.matplotlib
 def test_a_table_that_is_larger_than_memory_is_drawn_by_its_first_rows():
     drawn = picture.picture(initializers.RandomUniform(seed=7), (10**12, 128))
     assert drawn.words.startswith(f"{2**22:,} values of 1,000,000,000,000 × 128 float32")

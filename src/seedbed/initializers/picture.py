@@ -62,7 +62,7 @@ def picture(init: Any, shape: Any, dtype: Any = None) -> Picture:
             raise ArgumentTypeError(f"must be given an initializer of Seedbed; given {init!r}")
         shape, dtype = check_shape(shape, "show"), as_dtype(dtype, "show")
         try:
-            from matplotlib.figure import Figure
+            from .figure import ShownFigure
         except ImportError:
             raise MissingPackageError(
                 "a picture needs matplotlib: pip install 'seedbed[plot]'"
@@ -83,7 +83,7 @@ def picture(init: Any, shape: Any, dtype: Any = None) -> Picture:
         theory = _theory(init.recipe(shape), shape)
     except NotImplementedError:  # an initializer of the user's own
         theory = None
-    figure = Figure((8, 6), dpi=100, layout="constrained")
+    figure = ShownFigure((8, 6), dpi=100, layout="constrained")
     numbers = values.astype(np.float64)
     _paint(figure, title, numbers, dtype, theory)
     mean, stddev = _moments(numbers)[:2]

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, FormatError, OutputError, StorageError, brief, naming, warn
+from ..errors import (
+    ArgumentError,
+    FormatError,
+    OutputError,
+    StorageError,
+    brief,
+    is_one_of,
+    naming,
+    warn,
+)
 from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
@@ -54,7 +63,7 @@ def finish(
         If the values are not what they should be, or the disk fails.
     """
     with naming("tables.finish"):
-        if check not in ("all", "sample"):
+        if not is_one_of(("all", "sample"), check):
             raise ArgumentError(f"check must be 'all' or 'sample'; given {brief(check)}")
         path = local_path(path)
         target = resolved(path)

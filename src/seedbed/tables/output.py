@@ -4,7 +4,6 @@ Parts are for processes that write side by side. They leave no trace in what is 
 """
 
 import json
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from seedbed_kernels import STREAM_VERSION
 
 from .. import __version__
-from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
+from ..errors import ArgumentError, ArgumentTypeError, FormatError, as_index, brief
 from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural, naturals
@@ -239,6 +238,6 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
 def as_integer(value: Any, name: str) -> int:
     """Return an argument that must be an integer, as one."""
     try:
-        return operator.index(value)
+        return as_index(value)
     except TypeError:
         raise ArgumentTypeError(f"{name} must be an integer; given {brief(value)}") from None

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FormatError, OutputError
+from ..errors import FormatError, OutputError, brief
 from ..storage import locks
 from ..storage.atomic import Folder
 from ..storage.foreign import mapping, natural, naturals, parse_json, read_small, understanding
@@ -138,7 +138,8 @@ def check_same(output: dict[str, Any], state: State, path: Path) -> None:
     """Refuse a state of another output, and say what differs."""
     for key, here, there in differences(output, state.output):
         raise OutputError(
-            f"{path}: of another job: {key} is {there!r} there, {here!r} here; {_without(path)}"
+            f"{path}: of another job: {brief(key)[1:-1]} is {brief(there)} there, {brief(here)} "
+            f"here; {_without(path)}"
         )
 
 

@@ -24,7 +24,7 @@ from .table import table as make_table
 class Report(NamedTuple):
     """What `verify` found; as a string, one line.
 
-    Parameters
+    Attributes
     ----------
     path : str
         What was looked at.
@@ -199,7 +199,8 @@ def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
     if isinstance(told, dict):
         for key, here, there in differences(placed.describe(), told):
             raise ArgumentError(
-                f"{key} of {table.name} is {there!r} by its metadata; {here!r} of what is given"
+                f"{key} of {table.name} is {brief(there)} by its metadata; "
+                f"{brief(here)} of what is given"
             )
     return replace(table, placed=placed)
 

@@ -19,7 +19,7 @@ from .uploading import Upload
 class Summary(NamedTuple):
     """What a call wrote; as a string, one line.
 
-    Parameters
+    Attributes
     ----------
     output : Output
         Of which it wrote all or a part.
