@@ -18,7 +18,19 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "7")
 os.environ["KERAS_BACKEND"] = "jax"
 
 # A test needs the frameworks that are words of its path or name, its marks, or its parameters.
-NAMES = ("keras", "tensorflow", "jax", "flax", "equinox", "torch", "dask")
+NAMES = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "flax",
+    "equinox",
+    "torch",
+    "dask",
+    "zarr",
+    "tensorstore",
+    "moto",
+    "s3fs",
+)
 FRAMEWORKS = {name: name for name in NAMES}
 FRAMEWORKS["tf"] = "tensorflow"
 PICTURES = ("::seedbed.show", ".Initializer.plot")

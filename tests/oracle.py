@@ -28,7 +28,7 @@ MINUS_2_LN_2 = float(POLYNOMIALS["float64"]["minus_2_ln_2"]["decimal"])
 
 
 def philox(counter, key):
-    """Return the four words of Philox4x32-10, from Python integers."""
+    """Return the four words of Philox4x32-10, from Python integers, or arrays of uint64 of such."""
     c, k = list(counter), list(key)
     for _ in range(10):
         a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
@@ -166,9 +166,15 @@ def places(elements, wide, seed, stream, attempt):
             tile, within = divmod(element, 32 * slots)
             found.append((tile * 32 + within % 32, stream, within // 32))
     seed_words = (seed & M32, seed >> 32)
-    words = [
-        philox((lane & M32, lane >> 32, attempt, fourth), seed_words) for lane, fourth, _ in found
-    ]
+    if len(found) < 8:
+        words = [
+            philox((lane & M32, lane >> 32, attempt, fourth), seed_words)
+            for lane, fourth, _ in found
+        ]
+    else:  # the same at once: each number stays below 2**64
+        lanes, fourth = (np.array([f[k] for f in found], np.uint64) for k in (0, 1))
+        counter = (lanes & M32, lanes >> 32, np.full(len(found), attempt, np.uint64), fourth)
+        words = np.stack(philox(counter, seed_words), axis=-1)
     return np.array(words, np.int64).reshape(-1, 4), np.array([p for *_, p in found], np.int64)
 
 

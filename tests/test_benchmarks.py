@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import contenders, rows
+from benchmarks import contenders, rows, scale
 
 from seedbed import initializers
 from tests import processes
@@ -64,6 +64,16 @@ def test_the_gpu_benchmark_compares_bits_in_the_simulator():
     values = initializers.RandomUniform(-0.05, 0.05, seed=7)((130,), "float16")
     printed = processes.output(lines, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=str(ROOT))
     assert printed.split() == [hashlib.sha256(values).hexdigest()]
+
+
+def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
+    for what in scale.OUTPUTS.values():
+        seconds, whole, equal = scale.planned(what, 3)
+        assert seconds > 0
+        assert whole
+        assert equal
+    digests = {scale.written(tmp_path, of)[2] for of in (1, 5)}
+    assert len(digests) == 1
 
 
 def test_the_gpu_benchmark_says_what_is_missing():

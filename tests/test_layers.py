@@ -8,7 +8,7 @@ import pytest
 from tests import processes
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask"}
+FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "jax", "torch", "flax", "dask", "zarr"}
 CUDA = {"cupy", "nvmath"}
 SOURCES = [
     *(ROOT / "src" / "seedbed").rglob("*.py"),
@@ -77,7 +77,7 @@ ROOMS = [
     {"storage"},
     {"initializers"},
     {"tables"},
-    {"cli", "torch", "jax", "dask"},
+    {"cli", "torch", "jax", "dask", "zarr"},
     {"keras", "__main__"},  # Keras draws on its backends
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -20,8 +20,9 @@ from .results import Finding
 
 TILES = 1 << 14  # made at a time: 8 MiB
 QUICK = ("0", "2", "8", "15", "100", "101")  # birthdays, ranks, ones, runs, monobit, runs of bits
-LONG = ("1", "3", "4", "5", "6", "7", "9", "10", "11", "12", "13", "16", "17", "102", "200", "201",
-        "202", "203", "204", "205", "206", "207", "208", "209")  # fmt: skip
+LONG = ("1", "3", "4", "5", "6", "7", "9", "10", "11", "12", "13", "16", "17", "102", "200 -n 1",
+        "200 -n 2", "200 -n 4", "200 -n 8", "201", "202", "203", "204", "205", "206", "207", "208",
+        "209")  # fmt: skip
 
 
 @numba.njit(nogil=True)
@@ -75,19 +76,8 @@ STREAMS = {
 
 def dieharder(test: str, words: Callable[[int], np.ndarray]) -> list[tuple[str, float, int]]:
     """Return names and p-values of a test of dieharder, and how many words it read at most."""
-    command = [
-        "dieharder",
-        "-g",
-        "200",
-        "-d",
-        test,
-        "-D",
-        "test_name",
-        "-D",
-        "ntuple",
-        "-D",
-        "pvalues",
-    ]
+    wanted = ["-D", "test_name", "-D", "ntuple", "-D", "pvalues"]
+    command = ["dieharder", "-g", "200", "-d", *test.split(), *wanted]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

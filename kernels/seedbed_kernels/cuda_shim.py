@@ -6,6 +6,7 @@ under ``from numba_cuda_mlir import cuda``. To change over, change the import he
 intrinsics of `floats`, `gaussian` and `philox`, which are in LLVM's language, in its own as well.
 """
 
+import importlib
 from typing import Any
 
 from numba import cuda as numba_cuda
@@ -15,6 +16,18 @@ from . import cuda_release
 cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
 if hasattr(cuda.cudadrv.driver, "Linker"):  # not the simulator
     cuda_release.fit(cuda.cudadrv.driver)
+
+
+def knows_numpy() -> bool:
+    """Return whether `numba.cuda` finds in this NumPy what it asks of it when it compiles.
+
+    Release 0.30 asks for ``numpy.row_stack``, which NumPy 2.5 has no more.
+    """
+    try:
+        importlib.import_module("numba.cuda.np.arrayobj")
+    except AttributeError:
+        return False
+    return True
 
 
 def device_of(pointer: int) -> int | None:

@@ -5,6 +5,7 @@ importing Numba.
 """
 
 import ctypes
+import functools
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -62,26 +63,37 @@ class _Fills:
         step: int,
         stride: int,
     ) -> bytes:
-        tile, offset = position(base, self._real)
-        row_tiles, row_offset = position(row, self._real)
-        place = Place(
-            tile,
-            offset,
-            run,
-            math.prod(shape),
-            row_tiles,
-            row_offset,
-            ids,
-            start,
-            step,
-            stride,
-            len(shape),
-        )
-        axes = [
-            (size, *position(step, self._real)) for size, step in zip(shape, strides, strict=True)
-        ]
-        numbers = [number % BITS for numbers in (place, *axes) for number in numbers]
-        return struct.pack(f"{len(numbers)}Q", *numbers)
+        before, after = _around(self._real, base, tuple(shape), tuple(strides), run, row, stride)
+        return before + struct.pack("3Q", ids, start % BITS, step % BITS) + after
+
+
+@functools.lru_cache(64)
+def _around(
+    real: type,
+    base: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    run: int,
+    row: int,
+    stride: int,
+) -> tuple[bytes, bytes]:
+    """Return what stands before and after the ids in a place: all batches of one table share it."""
+    axes = [(size, *position(step, real)) for size, step in zip(shape, strides, strict=True)]
+    place = Place(
+        *position(base, real),
+        run,
+        math.prod(shape),
+        *position(row, real),
+        0,
+        0,
+        0,
+        stride,
+        len(axes),
+    )
+    numbers = [number % BITS for numbers in (place, *axes) for number in numbers]
+    ids = Place._fields.index("ids")
+    before, after = numbers[:ids], numbers[ids + 3 :]
+    return struct.pack(f"{len(before)}Q", *before), struct.pack(f"{len(after)}Q", *after)
 
 
 class Filler(_Fills):

@@ -1,4 +1,4 @@
-"""The errors that Seedbed raises on purpose, and how they tell a value.
+"""The errors that Seedbed raises on purpose, and how arguments of any kind are asked and told.
 
 All are `SeedbedError`s, and a ValueError, TypeError, OSError or ImportError besides, so that
 callers catch what they know. Inner code says what is wrong; the public function that was called
@@ -6,9 +6,10 @@ adds its name in front (`naming`). Any other exception is a fault in the program
 """
 
 import contextlib
+import operator
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Self
 
 
@@ -64,6 +65,21 @@ class DeviceError(SeedbedError, ValueError, RuntimeError):
 
 class MissingPackageError(SeedbedError, ImportError):
     """A package that is needed is not installed; the message says how to install it."""
+
+
+def is_one_of(names: Collection[str], value: Any) -> bool:
+    """Return whether an argument is one of some names; it may be anything, an array too."""
+    return isinstance(value, str) and value in names
+
+
+def as_index(value: Any) -> int:
+    """Return an integer of any library as Python's; anything else is a TypeError."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise
+    except Exception as error:  # a masked number, a tensor on meta
+        raise TypeError(str(error)) from None
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ def test_page_runs(tmp_path, monkeypatch, capsys):
         "items",
         "shared.npy",
         "table.npy",
+        "table.zarr",
         "tables.toml",
         "user",
         "user.safetensors",

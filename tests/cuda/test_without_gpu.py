@@ -1,8 +1,10 @@
 """What is said where a GPU, or something it needs, is missing; and that nobody pays for CUDA."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import re
+import sys
 import types
 
 import numpy as np
@@ -64,6 +66,20 @@ def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
     driver = types.SimpleNamespace(cuInit=lambda flags: error, cuDeviceGetCount=count_devices)
     monkeypatch.setattr(info.ctypes, "CDLL", lambda name: driver)
     assert re.fullmatch(told, info._cuda())
+
+
+def test_a_numpy_that_numba_cuda_does_not_know(monkeypatch):
+    version = importlib.metadata.version("numba-cuda")
+    monkeypatch.setattr(cuda_shim, "cuda", numba_cuda())
+    monkeypatch.delitem(sys.modules, "numba.cuda.np.arrayobj", raising=False)
+
+    def missing(name):
+        raise AttributeError("module 'numpy' has no attribute 'row_stack'")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    told = rf"numba-cuda {version} does not go with .*: pip install 'numpy<2\.5'"
+    with pytest.raises(RuntimeError, match=told):
+        INIT((3,), device="cuda")
 
 
 def test_package_is_missing(monkeypatch):

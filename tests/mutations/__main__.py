@@ -1,7 +1,8 @@
 """Breaks the library in one place after the other: ``python -m tests.mutations``.
 
 Each fault of `faults.FAULTS` is put into a copy of the tree, and its test must fail there, after it
-has passed without the fault. Some minutes.
+has passed without the fault. Half an hour for all, with all frameworks installed. ``--report``
+keeps which test saw which fault; faults that are not tried keep what the report says of them.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from tests import processes
 from .faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("src", "kernels", "tests")
+COPIED = ("src", "kernels", "tests", "docs")
 
 
 def passes(tree: Path, tests: list[str]) -> tuple[bool, str]:
@@ -44,11 +45,39 @@ def seen(tree: Path, fault: Fault) -> str:
         path.write_text(text)
 
 
+def known(path: Path) -> dict[str, str]:
+    """Return the test that saw each fault, from an earlier report."""
+    if not path.exists():
+        return {}
+    rows = [line.split(" | ") for line in path.read_text().splitlines() if line.startswith("| ")]
+    return {row[0].removeprefix("| "): row[2].removesuffix(" |").strip("`") for row in rows[1:]}
+
+
+def report(path: Path, tests: dict[str, str]) -> None:
+    """Write a table of all faults and of the tests that see them."""
+    lines = [
+        "# Faults, and the tests that see them",
+        "",
+        f"Made by `python -m tests.mutations --report`: {len(FAULTS)} faults, put into the library "
+        "one by one.",
+        "[faults.py](../../tests/mutations/faults.py) has what is changed.",
+        "",
+        "| fault | file | the first test that fails |",
+        "|---|---|---|",
+    ]
+    for fault in FAULTS:
+        test = tests.get(fault.what)
+        lines.append(f"| {fault.what} | `{fault.file}` | {f'`{test}`' if test else 'none'} |")
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main() -> int:
     """Try the faults; return 1 if one is not seen."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("numbers", nargs="*", type=int, help="of faults, from 1; default: all")
-    numbers = parser.parse_args().numbers or range(1, len(FAULTS) + 1)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="Markdown, written again")
+    options = parser.parse_args()
+    numbers = options.numbers or range(1, len(FAULTS) + 1)
     chosen = [(number, FAULTS[number - 1]) for number in numbers]
     with tempfile.TemporaryDirectory(prefix="seedbed-faults-") as folder:
         tree = Path(folder)
@@ -58,13 +87,16 @@ def main() -> int:
         unchanged, failed = passes(tree, sorted({fault.test for _, fault in chosen}))
         if not unchanged:
             raise SystemExit(f"fails without a fault: {failed}")
-        missed = 0
+        missed, tests = 0, known(options.report) if options.report else {}
         for number, fault in chosen:
             begin = time.monotonic()
             test = seen(tree, fault)
             missed += not test
+            tests[fault.what] = test.partition("[")[0]
             seconds = time.monotonic() - begin
             print(f"{number:2} {fault.what:32} {test or 'NOT SEEN'} ({seconds:.0f} s)", flush=True)
+            if options.report:
+                report(options.report, tests)
         print(f"{len(chosen) - missed} of {len(chosen)} seen")
     return int(missed > 0)
 

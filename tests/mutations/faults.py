@@ -5,6 +5,11 @@ from typing import NamedTuple
 KERNELS, SEEDBED = "kernels/seedbed_kernels", "src/seedbed"
 ORACLE = "tests/kernels/test_contract.py::test_equal_to_the_oracle"
 CONTRACT = "tests/kernels/test_contract.py"
+KEYED, ROWS = "tests/values/test_keyed.py", "tests/values/test_rows.py"
+ORTHOGONAL = "tests/initializers/test_orthogonal.py"
+PTX = "tests/cuda/test_ptx_runs.py"
+GROW = "tests/tables/test_verify_and_grow.py"
+SCHEMES, SCOPE = "tests/torch/test_schemes.py", "tests/keras/test_scope.py"
 BAD_INPUT = "tests/values/test_fill.py::test_bad_input"
 
 
@@ -110,9 +115,9 @@ FAULTS = [
     ),
     *_guards(
         "values/seeds",
-        ("a bool as a seed", "if isinstance(seed, (bool, np.bool_)):", "if isinstance(seed, np.bool_):",
+        ("a bool as a seed", "if isinstance(value, (bool, np.bool_)):", "if isinstance(value, np.bool_):",
          "tests/initializers/test_configuration.py::test_bad_input"),
-        ("seeds of 65 bits", "if not 0 <= number < SEEDS:", "if not 0 <= number <= SEEDS:",
+        ("seeds of 65 bits", "if not 0 <= number < end:", "if not 0 <= number <= end:",
          "tests/initializers/test_configuration.py::test_bad_input"),
         ("draws of a generator", "if self._draws == DRAWS:", "if self._draws > DRAWS:",
          "tests/initializers/test_configuration.py::test_a_generator_has_so_many_draws"),
@@ -127,5 +132,150 @@ FAULTS = [
         "tables/state",
         ("checksum of a state", "if checksum != _checksum(body):", "if False:",
          "tests/tables/test_resume.py::test_a_bit_flipped_in_the_state"),
+    ),
+    *_scalars(
+        "keyed_cpu",
+        ("the upper half of keys", "store_ramp(lanes[1], start, np.uint32(own_key >> THIRTY_TWO), 0, VECTOR)",
+         "store_ramp(lanes[1], start, np.uint32(own_key), 0, VECTOR)", f"{KEYED}::test_values_are_those_of_the_contract"),
+        ("columns that begin within a lane", "skip = first % group", "skip = 0", f"{KEYED}::test_a_row_depends_on_its_key_alone"),
+        ("streams of keyed redraws", "return index % np.uint64(group), number, own_key[2]",
+         "return index % np.uint64(group), number, key[2]", f"{KEYED}::test_a_row_depends_on_its_key_alone"),
+        ("keyed rows that lie apart", "dense = rows == 1 or place.stride == width", "dense = True",
+         f"{KEYED}::test_out_may_be_rows_of_a_wider_array"),
+    ),
+    *_scalars(
+        "tiles_cpu",
+        ("rows that lie apart", "at = row * place.stride + run * place.run + column",
+         "at = row * place.run + run * place.run + column", f"{ROWS}::test_out_may_be_rows_of_a_wider_array"),
+    ),
+    *_scalars(
+        "haar_cpu",
+        ("signs of columns", "signs[k] = math.copysign(1.0, diagonal)", "signs[k] = 1.0",
+         f"{ORTHOGONAL}::test_golden_hashes[float32]"),
+        ("norms of reflectors", "half[k] = 0.5 * ((total - first * first) + head * head)",
+         "half[k] = 0.5 * (total + head * head)", f"{ORTHOGONAL}::test_rows_or_columns_are_orthonormal"),
+    ),
+    *_scalars(
+        "fills_cuda",
+        ("CUDA: redraws of one value only", "wanted = np.uint32(wanted & np.uint32(wanted - np.uint32(1)))",
+         "wanted = np.uint32(0)", f"{PTX}::test_many_rejections"),
+        ("CUDA: a barrier", "        cuda.syncwarp()  # all have read their slots\n", "", f"{PTX}::test_many_rejections"),
+        ("CUDA: rows of a window", "position = np.int64(np.uint32(first_row + row)) * run", "position = np.int64(np.uint32(row)) * run",
+         f"{PTX}::test_parts_of_a_window"),
+        ("CUDA: halves of a constant", "out[index] = odd if index & np.uint64(1) else even", "out[index] = even",
+         f"{PTX}::test_constants"),
+    ),
+    *_guards(
+        "values/selection",
+        ("negative rows", "(int(flat.min()) >= 0 and int(flat.max()) < count)", "(int(flat.max()) < count)", f"{ROWS}::test_what_is_refused"),
+        ("windows of rows", "inner = runs(shape[1:], window[1:])", "inner = runs(shape[1:], tuple(slice(0, n) for n in shape[1:]))",
+         f"{ROWS}::test_rows_are_those_of_the_whole_table"),
+        ("keys of 65 bits", "all(-(2**63) <= number < 2**64", "all(-(2**64) <= number < 2**64", f"{KEYED}::test_what_is_refused"),
+    ),
+    *_guards(
+        "values/seeds",
+        ("masters of derived seeds", "checked.to_bytes(8", "(0).to_bytes(8", "src/seedbed/values/seeds.py"),
+    ),
+    *_guards(
+        "initializers/variance_scaling",
+        ("fan_out", "        fan = fan_out\n", "        fan = fan_in\n", "tests/initializers/test_statistics.py"),
+        ("stddev of what is cut off", "stddev / TRUNCATED_STDDEV", "stddev", "tests/initializers/test_statistics.py"),
+    ),
+    *_guards(
+        "storage/atomic",
+        ("new names that replace", "self.link(partial, final)  # unlike", "self.replace(partial, final)  # unlike",
+         "tests/storage/test_atomic.py::test_publish_gives_a_new_name_only_once"),
+        ("states that are not flushed", "                    write_all(fd, text.encode(), 0)\n                    os.fsync(fd)\n",
+         "                    write_all(fd, text.encode(), 0)\n", "tests/tables/test_faults.py"),
+    ),
+    *_guards(
+        "tables/pipeline",
+        ("values that are not flushed", "                sync(fd)\n", "                pass\n", "tests/tables/test_faults.py"),
+        ("what follows a failed chunk", "        if self._broken:  # what", "        if False:  # what", "tests/tables/test_resume.py::test_what_follows_a_chunk_that_failed_does_not_count"),
+    ),
+    *_guards(
+        "tables/finishing",
+        ("parts that are not complete", "saved is None or not saved.complete or saved", "saved is None or saved",
+         "tests/tables/test_parts.py::test_a_part_that_was_stopped_is_missing_too"),
+        ("headers", "if header != file.header:", "if False:", "tests/tables/test_parts.py::test_finish_looks_at_the_data"),
+        ("older rows that changed", "if table.kept.describe() != before:", "if False:",
+         f"{GROW}::test_growing_from_a_file_that_changes_meanwhile"),
+        ("ids that changed", "if table.placed.files() != before:", "if False:",
+         "tests/tables/test_place_by_ids.py::test_files_that_change_meanwhile_are_told_of"),
+    ),
+    *_guards(
+        "tables/growing",
+        ("rows that are lost", " or made.shape[0] < tensor.shape[0]:", ":", f"{GROW}::test_growing_refuses"),
+        ("rows of another dtype", "if made.dtype != tensor.dtype:", "if made.dtype.itemsize != tensor.dtype.itemsize:", f"{GROW}::test_growing_refuses"),
+    ),
+    *_guards(
+        "tables/placing",
+        ("ids in their order", "return turn[known], where[known]", "return np.sort(turn[known]), where[known]",
+         "tests/tables/test_place_by_ids.py::test_known_ids_keep_their_rows"),
+        ("ids that are not there", "known = self.old[where] == ids[turn]", "known = np.ones(len(ids), bool)",
+         "tests/tables/test_place_by_ids.py::test_known_ids_keep_their_rows"),
+        ("ids repeated far apart", "for part in _parts(len(ids), 1):", "for part in _parts(len(ids)):", "tests/tables/test_place_by_ids.py"),
+    ),
+    *_guards(
+        "storage/locks",
+        ("locks of parts", "fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, stop - start, start)", "pass",
+         "tests/tables/test_parts.py::test_locks_of_overlapping_parts"),
+    ),
+    *_guards(
+        "torch/standins",
+        ("numbers of draws", 'return f"{self.name}#{number}" if number else f"{self.name}"', 'return f"{self.name}"', SCHEMES),
+        ("numbers since the last overwriting", "self.steps, self.value, self.draws = [], None, 0", "self.steps, self.value = [], None",
+         f"{SCHEMES}::test_draws_on_a_parameter_are_numbered_since_it_was_last_overwritten"),
+    ),
+    *_guards(
+        "torch/session",
+        ("rows of a padding index", "if root.touched:\n                        zero", "if False:\n                        zero",
+         f"{SCHEMES}::test_rows_of_a_padding_index_are_zero"),
+        ("what the model leaves out", "if one.buffer or root.complete:", "if one.buffer or root.touched:", SCHEMES),
+    ),
+    *_guards(
+        "torch/names",
+        ("ties that to_empty tears off", "    if whole:\n", "    if False:\n",
+         f"{SCHEMES}::test_a_tie_that_to_empty_broke_is_tied_again"),
+    ),
+    *_guards(
+        "torch/modules",
+        ("whole names", "return re.compile(fnmatch.translate(pattern)).match", "return re.compile(fnmatch.translate(pattern)[:-2]).match",
+         "tests/torch/test_rules.py::test_a_pattern_matches_the_whole_name"),
+        ("rules with seeds", "if isinstance(found, RandomInitializer) and found.seeded:", "if False:",
+         "tests/torch/test_rules.py::test_bad_rules_are_refused_before_any_work"),
+    ),
+    *_guards(
+        "torch/fans",
+        ("PyTorch's fans", "return inputs * math.prod(receptive), outputs * math.prod(receptive)",
+         "return outputs * math.prod(receptive), inputs * math.prod(receptive)", "tests/torch/test_init.py::test_distributions_are_those_of_torch"),
+    ),
+    *_guards(
+        "torch/resizing",
+        ("new rows of an embedding", "window = slice(old, count), slice(0, weight.shape[1])", "window = slice(0, count - old), slice(0, weight.shape[1])",
+         "tests/torch/test_resizing.py::test_rows_stay_and_new_ones_follow"),
+        ("padding beyond an embedding", "padding >= count:", "padding > count:", "tests/torch/test_resizing.py::test_what_is_refused"),
+    ),
+    *_guards(
+        "keras/scopes",
+        ("names of weights", "twin(init, derive(self.seed, name), self._keep_seeds, layer)", "twin(init, derive(self.seed, path), self._keep_seeds, layer)",
+         f"{SCOPE}::test_names_decide_the_seeds"),
+        ("variables of optimizers", "if entered is None or not (layer is None or isinstance(layer, keras.layers.Layer)):", "if entered is None:",
+         f"{SCOPE}::test_variables_of_optimizers_metrics_and_generators_are_left_alone"),
+        ("scopes that end", "            if self._open == 0 and vars", "            if False and vars", SCOPE),
+        ("weights of one name", "if other is not None and other is not weight:", "if False:", f"{SCOPE}::test_weights_of_one_name_are_told_of"),
+    ),
+    *_guards(
+        "keras/twins",
+        ("seeds of initializers", "and not (keep_seeds and init.seeded)", "", SCOPE),
+    ),
+    *_guards(
+        "jax",
+        ("halves of a key", "return init.with_seed(high << 32 | low)", "return init.with_seed(low)", "tests/frameworks/test_jax.py::test_a_key_is_a_seed_with_and_without_jit"),
+    ),
+    *_guards(
+        "dask",
+        ("windows of blocks", "return init(shape, dtype, window=window) if init.windowed else init(shape, dtype)",
+         "return init(tuple(a.stop - a.start for a in window), dtype)", "tests/frameworks/test_dask.py::test_values_do_not_depend_on_chunks"),
     ),
 ]  # fmt: skip

@@ -22,6 +22,10 @@ from tests.storage.disk import Calls, Disk, Killed
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (700, 30)  # 84 kB, more than 20 pages
 WHOLE = INIT(SHAPE)
+TRAINED = np.random.default_rng(4).random((400, 30), np.float32)
+KNOWN, NEW = np.arange(400), np.arange(1000, 300, -1)  # 99 rows are kept, the other way round
+GROWN = {"grow": np.concatenate([TRAINED, WHOLE[400:]])}
+GROWN["ids"] = np.concatenate([WHOLE[:601], TRAINED[399:300:-1]])
 
 
 @pytest.fixture
@@ -42,6 +46,10 @@ def write(folder, case, **options):
         how["shards"] = 3
     if case == "part":
         how["part"] = (2, 2)
+    if case in ("grow", "ids"):
+        how["grow"] = folder.parent / "older" / "old.npy"
+    if case == "ids":
+        how["ids"] = [folder.parent / "older" / f"{which}.npy" for which in ("known", "new")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what is mended
         tables.write(path, INIT, SHAPE, **how)
@@ -51,6 +59,12 @@ def prepare(folder, case):
     """Make what is there before the work of a case."""
     if case == "part":
         write(folder, "", part=(1, 2))
+    older = folder.parent / "older"
+    if case in ("grow", "ids") and not older.exists():
+        older.mkdir()
+        np.save(older / "old.npy", TRAINED)
+        np.save(older / "known.npy", KNOWN)
+        np.save(older / "new.npy", NEW)
     if case in ("force", "resume"):
         (folder / "table.npy").write_bytes(b"precious")
     if case == "resume":  # with a flipped bit in what an earlier job wrote
@@ -69,6 +83,8 @@ def check(folder, case, *, done):
         return
     if path.is_dir() and not any(path.iterdir()):
         assert not done
+    elif path.exists() and case in GROWN:
+        assert np.array_equal(np.load(path), GROWN[case])
     elif path.exists():
         assert tables.verify(path, *([] if case == "shards" else [INIT])).ok
     else:
@@ -77,8 +93,8 @@ def check(folder, case, *, done):
         assert os.listdir(folder) == [path.name]
 
 
-CASES = ["", "shards", "part", "force", "resume"]
-HOW = {"": {}, "shards": {}, "part": {}, "force": {"force": True}}
+CASES = ["", "shards", "part", "force", "resume", "grow", "ids"]
+HOW = {"": {}, "shards": {}, "part": {}, "force": {"force": True}, "grow": {}, "ids": {}}
 HOW["resume"] = {"force": True, "resume": True}
 
 

@@ -15,7 +15,7 @@ from seedbed import initializers, tables
 from seedbed.errors import StorageError
 from seedbed.storage.atomic import Folder
 from seedbed.storage.locks import locked
-from seedbed.tables import state
+from seedbed.tables import pipeline, state
 from seedbed.tables.job import Job
 from tests import processes
 
@@ -96,6 +96,18 @@ def test_parts_at_the_same_time(tmp_path, whole, repeat):
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_a_part_that_another_one_overtakes_while_it_publishes(tmp_path, monkeypatch):
+    real = Folder.publish
+
+    def overtaken(self, partial, final, *, replace):
+        real(self, partial, final, replace=replace)
+        raise FileExistsError
+
+    monkeypatch.setattr(Folder, "publish", overtaken)
+    assert not tables.write(tmp_path / "table.npy", INIT, SHAPE).missing
+    assert os.listdir(tmp_path) == ["table.npy"]
+
+
 @pytest.mark.parametrize("shards", [None, 3])
 def test_a_part_that_begins_while_another_one_looks(tmp_path, shards, monkeypatch):
     """It looks for data, of which there are none yet, and then for states."""
@@ -125,6 +137,28 @@ def test_finish_tells_what_is_missing(tmp_path, shards):
     assert not path.exists()
     tables.write(path, INIT, SHAPE, part=(2, 3), shards=shards)
     assert path.exists()
+
+
+def test_a_part_that_was_stopped_is_missing_too(tmp_path, monkeypatch):
+    path = tmp_path / "table.npy"
+    tables.write(path, INIT, SHAPE, part=(1, 2))
+    write_all, left = pipeline.write_all, [4]
+
+    def failing(fd, data, offset):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.EIO, "broken")
+        write_all(fd, data, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_all", failing)
+        with pytest.raises(StorageError, match="broken"):
+            tables.write(path, INIT, SHAPE, part=(2, 2), chunk_bytes=100_000, checkpoint_seconds=0)
+    with pytest.raises(tables.OutputError, match=r"not complete: part 2/2 \([0-9.]+ % done\)"):
+        tables.finish(path)
+    assert not path.exists()
+    tables.write(path, INIT, SHAPE, part=(2, 2), resume=True)
+    assert tables.verify(path, INIT).ok
 
 
 def test_finish_by_itself(tmp_path, whole, monkeypatch):

@@ -1,13 +1,15 @@
 """Growing by ids: known ids keep their rows wherever they stood, new ones are drawn."""
 
+import os
+
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from seedbed import initializers, tables
 from seedbed.cli import main
-from seedbed.errors import ArgumentError
-from seedbed.tables import pipeline
+from seedbed.errors import ArgumentError, StorageError
+from seedbed.tables import pipeline, placing
 from tests import processes
 
 INIT = initializers.RandomNormal(seed=21)
@@ -127,6 +129,21 @@ def test_a_resumed_job_goes_on_with_the_same_files_only(files, monkeypatch):
     assert path.read_bytes()[-len(NEW) * 40 :] == expected(20, "row").tobytes()
 
 
+@pytest.mark.parametrize("name", ["old.safetensors", "old.npy", "new.npy"])
+def test_files_that_change_meanwhile_are_told_of(files, monkeypatch, name):
+    path, write_all = files / "grown.safetensors", pipeline.write_all
+
+    def changing(*given):
+        os.utime(files / name, ns=(5, 5))
+        write_all(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_all", changing)
+        with pytest.raises(StorageError, match="or its ids, changed while its rows were"):
+            tables.grow(path=path, **arguments(files))
+    assert not path.exists()
+
+
 def test_a_killed_job_is_resumed(files, monkeypatch):
     path, options = stopped(files, monkeypatch, by="key")
     done = tables.grow(path=path, **arguments(files, by="key"), resume=True, **options)
@@ -166,6 +183,17 @@ def test_what_is_refused(files, number):
         tables.grow(path=files / "grown.npy", **arguments(files, **others))
     assert "\n" not in str(caught.value)
     assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_an_id_is_refused_wherever_it_is_repeated(files, monkeypatch, at):
+    """Ids are looked at some at a time: equal ones may lie on both sides of an end."""
+    monkeypatch.setattr(placing, "AT_ONCE", 3)
+    ids = np.arange(10)
+    ids[at + 1] = ids[at]
+    np.save(files / "new.npy", ids)
+    with pytest.raises(ArgumentError, match=f"given {at} at places {at} and {at + 1}"):
+        tables.grow(path=files / "grown.npy", **arguments(files))
 
 
 def test_errors_name_what_was_called(files):

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from seedbed import initializers, tables
 from seedbed.errors import FormatError
 from seedbed.storage.atomic import Folder
-from seedbed.tables import pipeline
+from seedbed.tables import job, pipeline
 from tests import processes
 
 INIT = initializers.RandomNormal(seed=9)
@@ -200,6 +201,30 @@ def test_a_disk_that_fails(tmp_path, monkeypatch, code):
         write(path, force=True)
     assert path.read_bytes() == b"precious"
     assert write(path, force=True, resume=True).values < 1_000_000
+    assert np.array_equal(np.load(path), INIT(SHAPE))
+
+
+def test_what_follows_a_chunk_that_failed_does_not_count(tmp_path, monkeypatch):
+    """Whoever hands chunks over may go on after one that failed: an interrupt comes at any time."""
+    path = tmp_path / "table.npy"
+
+    def stubborn(chunks, journal, nbytes, device):
+        for number, chunk in enumerate(chunks):
+            values = pipeline.OnHost(nbytes)
+            values.make(chunk)
+            with stopped_after(monkeypatch, number != 3), contextlib.suppress(StoppedError):
+                journal.put(chunk, values.take(chunk))
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "write_chunks", stubborn)
+        with pytest.raises(StoppedError):
+            write(path)
+    (saved,) = tmp_path.glob("*.json")
+    assert json.loads(saved.read_text())["done"] < 4 * CHUNK
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(path, resume=True)
     assert np.array_equal(np.load(path), INIT(SHAPE))
 
 

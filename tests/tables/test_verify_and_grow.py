@@ -249,6 +249,7 @@ def test_growing_one_of_several_written_by_others(tmp_path):
         ({"shape": (6000, 21)}, "have more rows; given"),
         ({"shape": (6000,)}, "have more rows; given"),
         ({"dtype": "float32"}, "dtype must be that of"),
+        ({"dtype": "bfloat16"}, "dtype must be that of .*, float16; given bfloat16"),
         ({"rows": (0, 5)}, "grow writes all rows"),
         ({"name": "other"}, "choose one"),
         ({"grow": "missing.safetensors"}, "no such file"),

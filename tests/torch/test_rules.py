@@ -44,6 +44,15 @@ def test_rules_patterns_and_seeds():
         assert (bits(values[name]) == normal(values[name].shape)).all()
 
 
+@pytest.mark.parametrize("pattern", ["0.weigh", "0.weight?", "?.weight.", re.compile("0.weigh")])
+def test_a_pattern_matches_the_whole_name(pattern):
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 3, bias=False))
+    with pytest.raises(ValueError, match=r"unmatched: 0\.weight"):
+        seeded.init_module_(layer, {pattern: "ones"}, seed=7)
+    seeded.init_module_(layer, {"0.weight": "ones"}, seed=7)
+    assert (layer[0].weight == 1).all()
+
+
 def test_the_seed_of_a_name():
     text = b"seedbed.tables\0" + bytes([7, 0, 0, 0, 0, 0, 0, 0]) + b"0.weight"
     expected = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")

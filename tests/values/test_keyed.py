@@ -74,12 +74,15 @@ def test_keys_are_64_bits():
         assert init.keyed(keys, 9).tobytes() == expected
 
 
+@pytest.mark.parametrize("columns", [slice(3, 40), slice(0, 64)])
 @pytest.mark.parametrize("name", INITS)
-def test_out_may_be_rows_of_a_wider_array(name):
-    expected = INITS[name].keyed(KEYS, 64, columns=slice(3, 40))
-    around = np.full((8, 100), 7, np.float32)
-    out = around[:, 30:67]
-    assert INITS[name].keyed(KEYS, 64, columns=slice(3, 40), out=out) is out
+def test_out_may_be_rows_of_a_wider_array(name, columns):
+    """Also of whole lanes, and so many that a block is full of them: those are stored at once."""
+    keys, width = np.arange(40), columns.stop - columns.start
+    expected = INITS[name].keyed(keys, 64, columns=columns)
+    around = np.full((40, 100), 7, np.float32)
+    out = around[:, 30 : 30 + width]
+    assert INITS[name].keyed(keys, 64, columns=columns, out=out) is out
     np.testing.assert_array_equal(out, expected)
     assert (around == 7).sum() == around.size - out.size
 
@@ -128,6 +131,7 @@ GENERATOR = initializers.SeedGenerator(7)
         (initializers.RandomNormal(seed=GENERATOR), {}, "RandomNormal: seed must be an integer"),
         (INITS["normal"], {"keys": [1.5]}, "RandomNormal: keys must be integers; given"),
         (INITS["normal"], {"keys": [2**64]}, r"keys must be integers in \[-2\*\*63, 2\*\*64\)"),
+        (INITS["normal"], {"keys": [-(2**63) - 1]}, r"keys must be integers in \[-2\*\*63"),
         (INITS["normal"], {"keys": [True]}, "keys must be integers"),
         (INITS["normal"], {"width": -1}, r"width must be in \[0, 8589934592\]; given -1"),
         (INITS["normal"], {"width": 2.5}, "width must be an integer; given 2.5"),

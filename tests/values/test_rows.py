@@ -122,6 +122,7 @@ def test_a_generator_draws_once_for_rows():
         ({"rows": [5, 97, -1]}, r"rows must lie in \[0, 97\); given 97 at place 1"),
         ({"rows": [5, 97]}, r"rows must lie in \[0, 97\); given 97 at place 1"),
         ({"rows": [5, -1, 97]}, r"rows must lie in \[0, 97\); given -1 at place 1"),
+        ({"rows": [5, -1]}, r"rows must lie in \[0, 97\); given -1 at place 1"),
         ({"rows": np.array([1, 2**64 - 1], np.uint64)}, "given 18446744073709551615 at place 1"),
         ({"rows": range(90, 100)}, r"given 99 at place 9"),
         ({"rows": [1.5]}, "rows must be integers; given"),

@@ -73,7 +73,9 @@ def table(options: argparse.Namespace) -> int:
         ids=options.ids,
         by=options.by or "row",
         rows=None if options.rows is None else parse_rows(options.rows),
-        shards=None if options.shards is None else parse_integer("--shards", options.shards),
+        shards=_count("--shards", options.shards),
+        chunk_rows=_count("--chunk-rows", options.chunk_rows),
+        shard_rows=_count("--shard-rows", options.shard_rows),
         **how,
     )
     out(str(summary))
@@ -92,7 +94,7 @@ def verify(options: argparse.Namespace) -> int:
         None if options.shape is None else parse_shape(options.shape),
         name=options.name,
         rows=None if options.rows is None else parse_rows(options.rows),
-        sample=None if options.sample is None else parse_integer("--sample", options.sample),
+        sample=_count("--sample", options.sample),
         progress=True,
         grow=options.grow,
         ids=options.ids,
@@ -180,6 +182,10 @@ def _initializer(options: argparse.Namespace) -> Any:
         return None
     seed = None if options.seed is None else parse_integer("--seed", options.seed)
     return initializer(options.initializer, parse_settings(options.set), seed)
+
+
+def _count(option: str, text: str | None) -> int | None:
+    return None if text is None else parse_integer(option, text)
 
 
 def _set_threads(text: str | None) -> None:

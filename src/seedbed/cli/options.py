@@ -41,10 +41,14 @@ def parser() -> argparse.ArgumentParser:
 
     table = add("table", "Write tables to disk.")
     _add_values(table)
-    table.add_argument("--out", metavar="FILE", help=".npy, .safetensors, or a folder for --shards")
+    table.add_argument(
+        "--out", metavar="FILE", help=".npy, .safetensors, .zarr, or a folder for --shards"
+    )
     table.add_argument("--name", help="of the tensor in a .safetensors file (default: weight)")
     table.add_argument("--rows", metavar="A:B", help="write only these rows")
     table.add_argument("--shards", metavar="N", help="write a folder of N .safetensors files")
+    table.add_argument("--chunk-rows", metavar="N", help="of a .zarr: rows of a chunk")
+    table.add_argument("--shard-rows", metavar="N", help="of a .zarr: rows of a file of chunks")
     table.add_argument("--grow", metavar="FILE", help="keep the rows of this file and add to them")
     _add_ids(table)
     table.add_argument("--plan", metavar="TOML", help="write the tables that this file lists")
@@ -66,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--threads", metavar="N", help="threads to use (default: all)")
 
     verify = add("verify", "Compare a file with what its metadata or the options say.")
-    verify.add_argument("file", metavar="FILE", help=".npy, .safetensors, or a folder of shards")
+    verify.add_argument("file", metavar="FILE", help=".npy, .safetensors, .zarr, or shards")
     verify.add_argument("--name", help="compare this tensor only")
     verify.add_argument("--sample", metavar="N", help="compare N random windows, not everything")
     _add_values(verify, dtype=False)
@@ -125,7 +129,7 @@ def exclude(options: argparse.Namespace, mode: str, allowed: set[str]) -> None:
     """Refuse options that have no meaning beside another."""
     given = {name for name, value in vars(options).items() if value not in (None, False, [])}
     for name in sorted(given - allowed - {"command", mode.strip("-")}):
-        raise ArgumentError(f"--{name} has no meaning with {mode}")
+        raise ArgumentError(f"--{name.replace('_', '-')} has no meaning with {mode}")
 
 
 def require(options: argparse.Namespace, *names: str) -> None:

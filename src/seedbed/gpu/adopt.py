@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from . import dlpack
 from .array import DeviceArray
 from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
@@ -23,14 +23,16 @@ def target(out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype
     """
     if isinstance(out, np.ndarray):
         device_number(device)
-        raise ArgumentError(f"device is {device!r} but out is a NumPy array")
+        raise ArgumentError(f"device is {brief(device)} but out is a NumPy array")
     array = out if isinstance(out, DeviceArray) else adopt(out)
     if array.shape != shape:
         raise ArgumentError(f"out must have shape {shape}; given {array.shape}")
     if array.dtype != dtype:
         raise ArgumentError(f"out must have dtype {dtype.name}; given {array.dtype.name}")
-    if device is not None and (device == "cpu" or device_number(device) != array.device):
-        raise ArgumentError(f"device is {device!r} but out is on {array.name!r}")
+    if device is not None and (
+        is_one_of(("cpu",), device) or device_number(device) != array.device
+    ):
+        raise ArgumentError(f"device is {brief(device)} but out is on {array.name!r}")
     return array
 
 

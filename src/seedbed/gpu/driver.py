@@ -1,12 +1,15 @@
 """The CUDA driver as far as it is needed here: GPUs, contexts, streams, and what is missing."""
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import ArgumentError, DeviceError
+import numpy as np
+
+from ..errors import ArgumentError, DeviceError, brief
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
 _FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
@@ -24,8 +27,14 @@ def ready() -> Any:
     needs = "device 'cuda' needs"
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
-    from seedbed_kernels.cuda_shim import cuda
+    from seedbed_kernels.cuda_shim import cuda, knows_numpy
 
+    if not knows_numpy():
+        release = importlib.metadata.version("numba-cuda")
+        raise DeviceError(
+            f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
+            "pip install 'numpy<2.5'"
+        )
     ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
     error = cuda.cuda_error()
     if error is not None and "NO_DEVICE" not in error:
@@ -75,7 +84,7 @@ def device_number(device: Any) -> int:
     """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
     match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
     if match is None:
-        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {device!r}")
+        raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {brief(device)}")
     number, count = int(match[1] or 0), len(ready().gpus)
     if number >= count:
         raise DeviceError(f"device {device!r} is not there; the driver finds {count}")

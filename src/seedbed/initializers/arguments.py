@@ -66,6 +66,8 @@ def finite(owner: object, name: str, value: Any, least: float = -math.inf) -> An
 
 def as_keras(words: str, owner: object, message: str) -> ArgumentError:
     """Return an error that begins with the words of Keras, whose users search for them."""
+    words = " ".join(words.split())  # they may hold what was given
+    words = words if len(words) <= 300 else f"{words[:200]}..."
     return ArgumentError(f"{words} {type(owner).__name__}: {message}").named("")
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ..errors import ArgumentError, naming
+from ..errors import ArgumentError, brief, naming
 
 
 def compute_fans(
@@ -82,7 +82,7 @@ def _of_axes(shape: Sequence[int], *axes: int | Sequence[int]) -> tuple[int, int
     if len({*inputs, *outputs, *batch}) < len(inputs) + len(outputs) + len(batch):
         raise ArgumentError(
             "in_axis, out_axis and batch_axis must not share an axis; "
-            f"given {', '.join(map(str, axes))} for {tuple(shape)}"
+            f"given {', '.join(map(brief, axes))} for {brief(tuple(shape))}"
         )
     lengths = dict(enumerate(map(int, shape)))
     return (

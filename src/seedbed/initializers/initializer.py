@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy.typing as npt
 
-from ..errors import ArgumentError, ArgumentTypeError, SeedbedError, brief, warn
+from ..errors import ArgumentError, ArgumentTypeError, SeedbedError, brief, is_one_of, warn
 from ..values.fill import fill
 from ..values.recipes import Recipe
 from ..values.request import KeyedRequest, Request
@@ -279,7 +279,12 @@ class Initializer:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return isinstance(value, bool) == isinstance(default, bool) and value == default
+    if isinstance(value, bool) != isinstance(default, bool):
+        return False
+    try:
+        return bool(value == default)
+    except (TypeError, ValueError):  # an array
+        return False
 
 
 class RandomInitializer(Initializer):
@@ -357,9 +362,10 @@ class RandomInitializer(Initializer):
 def _from_configuration(config: dict[str, Any], owner: str) -> SeedGenerator | Stream:
     """Return the generator or stream of a configuration, as `get_config` and Keras write them."""
     kind, arguments = config.get("class_name"), config.get("config")
-    if kind == "SeedGenerator" and isinstance(arguments, (dict, type(None))):
+    if is_one_of(("SeedGenerator",), kind) and isinstance(arguments, (dict, type(None))):
         return SeedGenerator.from_config(arguments or {})
-    if kind == "Stream" and isinstance(arguments, dict) and arguments.keys() == {"seed", "draw"}:
+    ours = {"seed", "draw"}
+    if is_one_of(("Stream",), kind) and isinstance(arguments, dict) and arguments.keys() == ours:
         return Stream(**arguments)
     raise ArgumentTypeError(
         f"seed must be an integer, or a generator as it was saved; given {brief(config)}"

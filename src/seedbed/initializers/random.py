@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import ArgumentError, naming
+from ..errors import ArgumentError, brief, naming
 from ..values import recipes
 from ..values.seeds import Seed
 from .arguments import as_number, finite
@@ -141,7 +141,7 @@ class RandomUniform(RandomInitializer):
         self.maxval = finite(self, "maxval", maxval)
         if self.minval > self.maxval:
             raise ArgumentError(
-                f"minval must not be above maxval; given {minval!r} and {maxval!r}"
+                f"minval must not be above maxval; given {brief(minval)} and {brief(maxval)}"
             ).named(type(self).__name__)
         super().__init__(seed)
 

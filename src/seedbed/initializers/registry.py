@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..values.dtypes import as_dtype
 from ..values.request import check_shape
 from .arguments import PLAIN, as_array, is_array, serialized
@@ -100,11 +100,13 @@ def get(identifier: Any) -> Any:
     if identifier is None:
         return None
     if isinstance(identifier, (str, dict)):
-        return deserialize(identifier)
+        with naming("get"):
+            return _made(identifier, {}, BY_NAME)
     if inspect.isclass(identifier):
         return identifier()
     if not isinstance(identifier, (*PLAIN, list, tuple, range)) and is_array(identifier):
-        return _from_array(as_array(identifier))
+        with naming("get"):
+            return _from_array(as_array(identifier))
     if callable(identifier):
         return identifier
     raise ArgumentError(
@@ -133,9 +135,9 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     'seedbed>Zeros'
     """
     if not isinstance(initializer, Initializer):
-        raise ArgumentTypeError(f"must be an initializer of Seedbed; given {initializer!r}").named(
-            "serialize"
-        )
+        raise ArgumentTypeError(
+            f"must be an initializer of Seedbed; given {brief(initializer)}"
+        ).named("serialize")
     return serialized(initializer)
 
 
@@ -167,15 +169,21 @@ def deserialize(
     >>> deserialize({"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 0.02}})
     RandomNormal(stddev=0.02)
     """
+    with naming("deserialize"):
+        return _made(config, custom_objects or {}, known)
+
+
+def _made(config: Any, custom: Mapping[str, Any], known: Mapping[str, type]) -> Any:
     if isinstance(config, str):
         config = {"class_name": config}
-    arguments = config.get("config") or {} if isinstance(config, dict) else None
+    arguments = config.get("config") if isinstance(config, dict) else False
+    arguments = {} if arguments is None else arguments
     if not isinstance(arguments, dict) or not isinstance(config.get("class_name"), str):
         raise ArgumentError(
             "config must be a name, or a dict with a class_name and a dict config; "
             f"given {brief(config)}"
-        ).named("deserialize")
-    kind = _find(config, custom_objects or {}, known)
+        )
+    kind = _find(config, custom, known)
     if not inspect.isclass(kind):
         return kind
     arguments = dict(arguments)

@@ -6,14 +6,14 @@ import numpy as np
 
 from seedbed_kernels import arithmetic, forking
 
-from ..errors import ArgumentError, brief
+from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from ..values import recipes
 from ..values.dtypes import FLOATING
 from .arguments import as_array, as_keras, plain, restored
 from .initializer import Initializer
 
 SIDES = ("real", "imag")
-SCALINGS = ("density", "spectrum", None)
+SCALINGS = ("density", "spectrum")
 
 
 class STFT(Initializer):
@@ -53,13 +53,13 @@ class STFT(Initializer):
         periodic: bool = False,
     ) -> None:
         owner = type(self).__name__
-        if side not in SIDES:
+        if not is_one_of(SIDES, side):
             raise as_keras(
                 f"side should be 'real' or 'imag', not {side}.",
                 self,
                 f"side must be 'real' or 'imag'; given {brief(side)}",
             )
-        if scaling not in SCALINGS:
+        if scaling is not None and not is_one_of(SCALINGS, scaling):
             raise as_keras(
                 "Scaling is invalid, it must be `None`, 'density' or 'spectrum'.",
                 self,
@@ -73,7 +73,8 @@ class STFT(Initializer):
                 get_window(window, 1)
             except ValueError as error:
                 raise ArgumentError(
-                    f"window must be one of SciPy's; given {window!r} ({error})"
+                    f"window must be one of SciPy's; given {brief(window)} "
+                    f"({' '.join(str(error).split())})"
                 ).named(owner) from None
         elif window is not None:
             try:
@@ -91,7 +92,11 @@ class STFT(Initializer):
         self.side = side
         self.window = window
         self.scaling = scaling
-        self.periodic = periodic
+        if not isinstance(periodic, (bool, np.bool_)):
+            raise ArgumentTypeError(
+                f"periodic must be True or False; given {brief(periodic)}"
+            ).named(owner)
+        self.periodic = bool(periodic)
 
     def recipe(self, shape: tuple[int, ...]) -> recipes.Recipe:
         """Return what a table's values are."""
@@ -139,7 +144,7 @@ class STFT(Initializer):
             )
         if not np.isfinite(values).all():  # SciPy has some of such windows
             raise ArgumentError(
-                f"window must be finite; given {self.window!r} for {length} frame samples"
+                f"window must be finite; given {brief(self.window)} for {length} frame samples"
             ).named(type(self).__name__)
         if self.scaling is None:
             return values

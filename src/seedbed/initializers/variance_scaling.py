@@ -2,7 +2,6 @@
 
 import functools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from seedbed_kernels import arithmetic
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of
 from ..values import recipes
 from ..values.seeds import Seed
 from .arguments import as_keras, finite
@@ -103,22 +102,22 @@ class VarianceScaling(RandomInitializer):
             raise as_keras(
                 "Argument `scale` must be positive float.",
                 self,
-                f"scale must be a finite number above 0; given {scale!r}",
+                f"scale must be a finite number above 0; given {brief(scale)}",
             )
-        if mode not in MODES:
+        if not is_one_of(MODES, mode):
             raise as_keras(
                 f"Invalid `mode` argument: {mode}.",
                 self,
-                f"mode must be one of {', '.join(MODES)}; given {mode!r}",
+                f"mode must be one of {', '.join(MODES)}; given {brief(mode)}",
             )
-        spelling = distribution.lower() if isinstance(distribution, str) else distribution
+        spelling: Any = distribution.lower() if isinstance(distribution, str) else None
         spelling = "truncated_normal" if spelling == "normal" else spelling
-        if spelling not in DISTRIBUTIONS:
+        if not is_one_of(DISTRIBUTIONS, spelling):
             allowed = ", ".join(("normal", *DISTRIBUTIONS))
             raise as_keras(
                 f"Invalid `distribution` argument: {distribution}.",
                 self,
-                f"distribution must be one of {allowed}; given {distribution!r}",
+                f"distribution must be one of {allowed}; given {brief(distribution)}",
             )
         self.mode = mode
         self.distribution = spelling
@@ -130,7 +129,8 @@ class VarianceScaling(RandomInitializer):
         if self._axes_of_jax() and not input_axes is output_axes is None:
             raise ArgumentError(
                 "give input_axes and output_axes, or some of in_axis, out_axis and batch_axis; "
-                f"given {input_axes} and {output_axes}, and {self._axes_of_jax()}"
+                f"given {brief(input_axes)} and {brief(output_axes)}, and "
+                f"{brief(self._axes_of_jax())}"
             ).named(owner)
         super().__init__(seed)
 
@@ -150,7 +150,7 @@ class VarianceScaling(RandomInitializer):
             given = self._axes_of_jax() or given
             raise ArgumentError(
                 f"{' and '.join(given)} must be axes of the shape; "
-                f"given {' and '.join(map(str, given.values()))} for {shape}"
+                f"given {' and '.join(map(brief, given.values()))} for {brief(shape)}"
             ).named(type(self).__name__) from None
         return self._of_fans(fan_in, fan_out)
 
@@ -207,7 +207,7 @@ def _axes(owner: str, name: str, axes: Any) -> Any:
 def _axis(axis: Any) -> int:
     if isinstance(axis, (bool, np.bool_)):
         raise TypeError
-    return operator.index(axis)
+    return as_index(axis)
 
 
 class _Specialised(VarianceScaling):

@@ -46,7 +46,7 @@ def local_path(path: Any, name: str = "path") -> Path:
     if _URL.match(text):
         raise ArgumentError(
             f"{name} must be a local file, not a URL; given {brief(text)} "
-            "(write it here, then copy it with the tool of that store)"
+            "(tables.write takes s3:// and gs:// for a .zarr and for shards)"
         )
     return Path(text)
 

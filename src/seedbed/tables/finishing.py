@@ -7,11 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, FormatError, OutputError, StorageError, brief, naming, warn
+from ..errors import (
+    ArgumentError,
+    FormatError,
+    OutputError,
+    StorageError,
+    brief,
+    is_one_of,
+    naming,
+    warn,
+)
 from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
-from ..storage.foreign import local_path, mapping, open_regular, understanding
+from ..storage.foreign import local_path, mapping, open_regular, read_small, understanding
 from ..storage.locks import locked
 from . import comparing, state
 from .configurations import absent_array
@@ -54,7 +63,7 @@ def finish(
         If the values are not what they should be, or the disk fails.
     """
     with naming("tables.finish"):
-        if check not in ("all", "sample"):
+        if not is_one_of(("all", "sample"), check):
             raise ArgumentError(f"check must be 'all' or 'sample'; given {brief(check)}")
         path = local_path(path)
         target = resolved(path)
@@ -159,18 +168,28 @@ def try_finish(
             _check_kept(output, saved)
             _check_parts(output, parts, own, folder, fds, check)
             replace = force and output.shards is None
+            _write_last(output, folder)
             folder.publish(output.partial.name, output.target.name, replace=replace)
         except FileExistsError:
-            raise StorageError(
-                errno.EEXIST,
-                "exists, which it did not when the job began; --force --resume replaces it",
-                output.path,
-            ) from None
+            if not _is_published(output, folder):  # by another part, at the same moment
+                raise StorageError(
+                    errno.EEXIST,
+                    "exists, which it did not when the job began; --force --resume replaces it",
+                    output.path,
+                ) from None
         except FileNotFoundError:
             if not _is_published(output, folder):
                 raise
     _clear(output, parts, folder)
     return []
+
+
+def _write_last(output: Output, folder: Folder) -> None:
+    """Write what tells that all other files are complete."""
+    if output.last_files:
+        with folder.folder(output.partial.name) as inside:
+            for name, data in output.last_files.items():
+                inside.write_text(name, data.decode())
 
 
 def _clear(output: Output, parts: int, folder: Folder) -> None:
@@ -281,9 +300,14 @@ def problem(output: Output, part: Part | None, check: str) -> str | None:
     if not os.path.exists(output.target):
         return None
     if output.shards is not None:
-        ours = {file.name for file in output.files}
-        if not os.path.isdir(output.target) or set(os.listdir(output.target)) != ours:
-            return "does not hold its shards" if os.listdir(output.target) else None
+        there = os.path.isdir(output.target) and os.listdir(output.target)
+        if there == []:
+            return None
+        if not there or set(there) != output.names:
+            return f"does not hold its {output.unit}"
+        for name, data in output.last_files.items():
+            if read_small(output.target / name, len(data) + 1) != data:
+                return f"has another {name}"
 
     def opened(file: File) -> contextlib.AbstractContextManager[int]:
         return _reading(output.target / file.name if file.name else output.target, None)

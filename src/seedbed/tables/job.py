@@ -6,7 +6,6 @@ earlier job left, writes the rest, and gives the output its name if no part is m
 
 import contextlib
 import itertools
-import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, OutputError, SeedbedError, brief, warn
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    OutputError,
+    SeedbedError,
+    as_index,
+    brief,
+    is_one_of,
+    warn,
+)
 from ..gpu import driver
 from ..storage import locks
 from ..storage.atomic import Folder, failing, refusing
@@ -50,12 +58,12 @@ class WriteOptions:
     def __post_init__(self) -> None:
         if self.part is not None:
             try:
-                number, of = map(operator.index, self.part)
+                number, of = map(as_index, self.part)
             except (TypeError, ValueError):
                 raise ArgumentTypeError(f"part must be (k, n); given {brief(self.part)}") from None
             object.__setattr__(self, "part", (number, of))
         try:
-            operator.index(self.chunk_bytes)
+            as_index(self.chunk_bytes)
             seconds = float(self.checkpoint_seconds)
         except (TypeError, ValueError):
             raise ArgumentTypeError(
@@ -66,9 +74,9 @@ class WriteOptions:
             raise ArgumentError(f"chunk_bytes must be at least 1; given {brief(self.chunk_bytes)}")
         if not seconds >= 0:
             raise ArgumentError(f"checkpoint_seconds must be at least 0; given {seconds}")
-        if self.check not in CHECKS:
+        if not is_one_of(CHECKS, self.check):
             raise ArgumentError(f"check must be 'all' or 'sample'; given {brief(self.check)}")
-        if self.device not in (None, "cpu"):
+        if self.device is not None and not is_one_of(("cpu",), self.device):
             driver.device_number(self.device)
 
 
@@ -270,6 +278,8 @@ class Job:
                 os.ftruncate(fd, file.size)
                 write_all(fd, file.header, 0)
                 os.fsync(fd)
+        for name in self.output.last_files:  # what is written again is not complete
+            self._inside.remove(name)
         for folder in {self._folder, self._inside}:
             folder.sync()
 

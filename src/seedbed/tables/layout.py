@@ -22,6 +22,13 @@ from .configurations import absent_array
 from .table import Table
 
 
+class Chunks(NamedTuple):
+    """Rows of a chunk of a Zarr array, and of a shard: a file of one or more chunks."""
+
+    rows: int
+    shard: int
+
+
 @dataclass(frozen=True)
 class File:
     """A file: a header, then tables one after the other.
@@ -34,11 +41,14 @@ class File:
         In order.
     make_header : callable
         Returns the header: a process needs that of few of many files.
+    tail : int
+        Zeros after the last table.
     """
 
     name: str
     tables: tuple[Table, ...]
     make_header: Callable[[], bytes]
+    tail: int = 0
 
     @cached_property
     def header(self) -> bytes:
@@ -48,7 +58,7 @@ class File:
     @property
     def size(self) -> int:
         """The number of bytes."""
-        return len(self.header) + sum(table.nbytes for table in self.tables)
+        return len(self.header) + sum(table.nbytes for table in self.tables) + self.tail
 
     def extents(self) -> Iterator["Extent"]:
         """Yield every table as an extent."""

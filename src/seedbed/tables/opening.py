@@ -3,7 +3,6 @@
 import bisect
 import itertools
 import math
-import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, FormatError, brief, naming
+from ..errors import ArgumentError, FormatError, as_index, brief, naming
 from ..storage.atomic import failing
 from ..storage.direct import read_all
 from ..storage.foreign import opened
@@ -155,7 +154,7 @@ class StoredTable:
 
     def _row_number(self, index: Any) -> int:
         try:
-            row = operator.index(index)
+            row = as_index(index)
         except TypeError:
             raise ArgumentError(f"rows must be integers or slices; given {brief(index)}") from None
         if not -len(self) <= row < len(self):

@@ -4,9 +4,8 @@ Parts are for processes that write side by side. They leave no trace in what is 
 """
 
 import json
-import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,17 +13,19 @@ from typing import Any, NamedTuple
 from seedbed_kernels import STREAM_VERSION
 
 from .. import __version__
-from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief
+from ..errors import ArgumentError, ArgumentTypeError, FormatError, as_index, brief
 from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
-from ..storage.foreign import local_path, mapping, natural
+from ..storage.foreign import local_path, mapping, natural, naturals
+from ..storage.objects import url_of
 from ..values.digest import stream_hash
 from . import formats
-from .formats import shards
-from .layout import Extent, File, page_start
+from .formats import shards, zarr
+from .layout import Chunks, Extent, File, page_start
 from .placing import Placed
 from .table import Table
 
+SINGLE = (".npy", ".safetensors")  # formats of one file
 MAX_OPEN = 512  # files that a process opens at once
 MAX_PARTS = 99_999
 MAX_NAME = 200  # bytes; what is beside an unfinished file has a longer name, up to 255
@@ -58,12 +59,18 @@ class Output:
         How.
     shards : int, optional
         How many files it is cut into; None for a single file.
+    chunks : Chunks, optional
+        Of a Zarr array.
+    url : str, optional
+        Of a folder of objects in a store, in place of `path`.
     """
 
     path: Path
     tables: tuple[Table, ...]
     format: formats.Format
     shards: int | None = None
+    chunks: Chunks | None = None
+    url: str | None = None
 
     @cached_property
     def target(self) -> Path:
@@ -78,12 +85,27 @@ class Output:
     @cached_property
     def files(self) -> tuple[File, ...]:
         """The files it consists of."""
-        return self.format.arrange(self.tables, self.shards)
+        return self.format.arrange(self.tables, self.shards, self.chunks)
+
+    @cached_property
+    def last_files(self) -> Mapping[str, bytes]:
+        """Further small files of a folder, written once all others are complete."""
+        return self.format.last(self.tables, self.chunks)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all files in a folder."""
+        return {*(file.name for file in self.files), *self.last_files}
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
         return sum(table.nbytes for table in self.tables)
+
+    @property
+    def unit(self) -> str:
+        """What its files are called."""
+        return "shards" if self.chunks is None else "files"
 
     def extents(self, part: Part) -> list[Extent]:
         """Return what a part writes: its share of every table, or whole shards."""
@@ -119,6 +141,8 @@ class Output:
             "shards": self.shards,
             "tables": tables,
         }
+        if self.chunks is not None:
+            description["chunks"] = self.chunks
         return json.loads(json.dumps(description))  # as it comes back from a file
 
     @classmethod
@@ -140,25 +164,53 @@ class Output:
         tables = []
         for name, table in mapping(found.get("tables"), "tables").items():
             tables.append(Table.from_description(name, table))
-        return cls(path, tuple(tables), kind, count)
+        chunks = None
+        if kind is zarr:
+            if len(tables) != 1:
+                raise FormatError("a .zarr holds one table")
+            rows, shard = naturals(found.get("chunks"), "chunks", 2)
+            chunks = zarr.chosen_chunks(tables[0], rows, shard)
+            count = zarr.count(tables[0], chunks)
+        return cls(path, tuple(tables), kind, count, chunks)
 
     def __str__(self) -> str:
         tables = [str(table) for table in self.tables]
         if len(tables) > 3:
             tables = [f"{len(tables)} tables"]
-        shards = f" in {self.shards} shards" if self.shards else ""
-        return f"{self.path}: {', '.join(tables)}{shards}"
+        shards = f" in {self.shards} {self.unit}" if self.shards else ""
+        return f"{self.url or self.path}: {', '.join(tables)}{shards}"
 
 
-def output_at(path: str | os.PathLike[str], tables: Sequence[Table], shards: Any) -> Output:
+def output_at(
+    path: str | os.PathLike[str],
+    tables: Sequence[Table],
+    shards: Any,
+    chunk_rows: Any = None,
+    shard_rows: Any = None,
+) -> Output:
     """Return a checked output."""
-    path = local_path(path)
+    url = url_of(path)
+    path = local_path(path) if url is None else Path(url.rpartition("/")[2])
     if shards is not None:
         shards = as_integer(shards, "shards")
     kind = formats.chosen(path, shards)
+    if url is not None and kind.NAME in SINGLE:
+        raise ArgumentError(
+            f"{url}: a store takes a .zarr, or shards (--shards N), as its objects appear whole: "
+            f"a job goes on after the last whole one; write {kind.NAME} here and copy it"
+        )
     if len(os.fsencode(path.name)) > MAX_NAME:
         raise ArgumentError(f"path must have a name of at most {MAX_NAME} bytes")
-    result = Output(path, tuple(tables), kind, shards)
+    chunks = None
+    if kind is zarr:
+        if len(tables) != 1:
+            names = ", ".join(table.name for table in tables)
+            raise ArgumentError(f"a .zarr holds one table; given {names}")
+        chunks = zarr.chosen_chunks(tables[0], chunk_rows, shard_rows)
+        shards = zarr.count(tables[0], chunks)
+    elif chunk_rows is not None or shard_rows is not None:
+        raise ArgumentError(f"chunk_rows and shard_rows are for .zarr; given {str(path)!r}")
+    result = Output(path, tuple(tables), kind, shards, chunks, url)
     _ = result.files[0].header  # the format may refuse the tables
     return result
 
@@ -168,14 +220,14 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
     number, of = part or Part()
     limit = output.shards or MAX_PARTS
     if not 1 <= number <= of <= limit:
-        files = " shards" if output.shards else ""
+        files = f" {output.unit}" if output.shards else ""
         raise ArgumentError(
             f"part must be k/n with 1 <= k <= n <= {limit}{files}; "
             f"given {brief(number)}/{brief(of)}"
         )
-    if output.shards and output.shards / of > MAX_OPEN:
+    if output.shards and output.shards / of > MAX_OPEN and output.url is None:
         raise ArgumentError(
-            f"a part takes at most {MAX_OPEN} shards; {output.shards} need more parts"
+            f"a part takes at most {MAX_OPEN} {output.unit}; {output.shards} need more parts"
         )
     for one in output.tables:
         if of > 1 and one.whole is not None:
@@ -186,6 +238,6 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
 def as_integer(value: Any, name: str) -> int:
     """Return an argument that must be an integer, as one."""
     try:
-        return operator.index(value)
+        return as_index(value)
     except TypeError:
         raise ArgumentTypeError(f"{name} must be an integer; given {brief(value)}") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, FormatError, brief
+from ..errors import ArgumentError, FormatError, brief, is_one_of
 from ..locks import cached_property
 from ..storage.foreign import local_path, mapping, natural, open_regular, text, understanding
 
@@ -189,7 +189,7 @@ def read_ids(path: Path) -> np.ndarray:
 
 def check_by(by: Any) -> str:
     """Return how new ids are drawn."""
-    if not isinstance(by, str) or by not in BY:
+    if not is_one_of(BY, by):
         raise ArgumentError(f"by must be 'row' or 'key'; given {brief(by)}")
     return by
 

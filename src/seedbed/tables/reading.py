@@ -45,10 +45,14 @@ def describe(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _described(path: Path) -> list[str]:
+    found, files = formats.tensors(path), ""
+    if formats.is_array(path):
+        files = f" in {len(found):,} files"
+        found = [formats.zarr.joined(path, found)]
     lines, last = [], None
-    for tensor in formats.tensors(path):
+    for tensor in found:
         if tensor.file != last:
-            lines.append(f"{tensor.file}: {readable(tensor.file.stat().st_size)}")
+            lines.append(f"{tensor.file}: {readable(_size(tensor.file))}{files}")
             if "seedbed_version" in tensor.metadata:
                 lines[-1] += (
                     f", by seedbed {tensor.metadata['seedbed_version']}, "
@@ -58,6 +62,11 @@ def _described(path: Path) -> list[str]:
         with understanding(tensor.file, f"bad metadata of {tensor.name}"):
             lines.append("  " + _tensor(tensor))
     return lines
+
+
+def _size(path: Path) -> int:
+    inside = path.iterdir() if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in inside)
 
 
 def _unfinished(path: Path, saved: state.State) -> str:

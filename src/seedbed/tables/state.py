@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FormatError, OutputError
+from ..errors import FormatError, OutputError, brief
 from ..storage import locks
 from ..storage.atomic import Folder
 from ..storage.foreign import mapping, natural, naturals, parse_json, read_small, understanding
@@ -138,7 +138,8 @@ def check_same(output: dict[str, Any], state: State, path: Path) -> None:
     """Refuse a state of another output, and say what differs."""
     for key, here, there in differences(output, state.output):
         raise OutputError(
-            f"{path}: of another job: {key} is {there!r} there, {here!r} here; {_without(path)}"
+            f"{path}: of another job: {brief(key)[1:-1]} is {brief(there)} there, {brief(here)} "
+            f"here; {_without(path)}"
         )
 
 
@@ -210,11 +211,13 @@ class Existing:
             raise OutputError(f"{path}: exists; --force replaces it once the new one is complete")
 
     def _check_shards(self, folder: Folder) -> None:
-        ours = {file.name for file in self.output.files}
+        ours = self.output.names
         with folder.folder(self.output.partial.name) as inside:
             for name in inside.names():
                 if name not in ours:
-                    raise OutputError(f"{inside.path / name}: is no shard of this; remove it")
+                    raise OutputError(
+                        f"{inside.path / name}: is no {self.output.unit[:-1]} of this; remove it"
+                    )
 
     def starting_state(self, folder: Folder) -> State:
         """Return the state to start from: the beginning, or as an earlier job saved it."""

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import operator
 import os
 import weakref
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..errors import ArgumentError, ArgumentTypeError, FormatError, brief, naming
+from ..errors import ArgumentError, ArgumentTypeError, FormatError, as_index, brief, naming
 from ..initializers.initializer import RandomInitializer
 from ..initializers.whole import makes_parts
 from ..locks import cached_property
@@ -361,11 +360,11 @@ def _check_rows(rows: Any, shape: tuple[int, ...]) -> tuple[int, int]:
         raise ArgumentError("rows need a table with rows; given shape ()")
     try:
         if isinstance(rows, slice):
-            start = 0 if rows.start is None else operator.index(rows.start)
-            stop = shape[0] if rows.stop is None else operator.index(rows.stop)
-            step = 1 if rows.step is None else operator.index(rows.step)
+            start = 0 if rows.start is None else as_index(rows.start)
+            stop = shape[0] if rows.stop is None else as_index(rows.stop)
+            step = 1 if rows.step is None else as_index(rows.step)
         else:
-            (start, stop), step = map(operator.index, rows), 1
+            (start, stop), step = map(as_index, rows), 1
     except (TypeError, ValueError):
         raise ArgumentTypeError(f"rows must be (start, stop); given {brief(rows)}") from None
     if step != 1 or not 0 <= start <= stop <= shape[0]:

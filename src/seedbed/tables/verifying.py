@@ -170,6 +170,8 @@ def _table(
 def _described(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, int] | None]:
     """Return the full shape of a tensor's table, and its rows, as far as the file says them."""
     if tensor.description is None:
+        if "saved_offsets" in tensor.told:
+            raise ArgumentError(f"{tensor.file}: does not say of which table it holds rows")
         return tensor.shape, None
     with understanding(tensor.file, f"bad metadata of {tensor.name}"):
         shape = naturals(tensor.description.get("shape"), "shape")
@@ -197,7 +199,8 @@ def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
     if isinstance(told, dict):
         for key, here, there in differences(placed.describe(), told):
             raise ArgumentError(
-                f"{key} of {table.name} is {there!r} by its metadata; {here!r} of what is given"
+                f"{key} of {table.name} is {brief(there)} by its metadata; "
+                f"{brief(here)} of what is given"
             )
     return replace(table, placed=placed)
 

@@ -13,6 +13,7 @@ from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
 from .output import Output, Part, as_integer, output_at
 from .placing import check_ids, read_ids
 from .table import table
+from .uploading import Upload
 
 
 class Summary(NamedTuple):
@@ -83,6 +84,8 @@ def write(
     by: Literal["row", "key"] = "row",
     rows: tuple[int, int] | slice | None = None,
     shards: int | None = None,
+    chunk_rows: int | None = None,
+    shard_rows: int | None = None,
     part: tuple[int, int] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -100,8 +103,10 @@ def write(
     Parameters
     ----------
     path : path
-        Ends in ``.npy`` or ``.safetensors``; with `shards`, the name of a folder. A symbolic link
-        is written through.
+        Ends in ``.npy``, ``.safetensors`` or ``.zarr``; with `shards`, the name of a folder. A
+        symbolic link to a file is written through. A ``.zarr`` or shards may be a URL such as
+        ``s3://bucket/t.zarr`` (extras ``s3`` and ``gcs``): of objects, each of which appears whole,
+        ``zarr.json`` or ``seedbed.index.json`` last.
     init : Initializer, str or dict
         As `seedbed.initializers.get` takes; with an integer seed, or None, but no generator. A
         class of your own that makes no windows is computed as a whole, once.
@@ -125,10 +130,14 @@ def write(
     shards : int, optional
         Write a folder of so many files, equal but for a row, that PyTorch's
         ``torch.distributed.checkpoint`` loads as one tensor.
+    chunk_rows, shard_rows : int, optional
+        Of a ``.zarr``: rows of a chunk, which is what its readers read at least, and of a file of
+        several chunks, a multiple of that. By default chunks of about 4 MiB, and 64 of them in a
+        file, or more if there would be more than 512 files. If equal, a chunk is a file.
     part : tuple of two int, optional
         (k, n): write part k, from 1, of n. Any process or host that sees the folder may write
-        any part; the last one to be complete gives the output its name. Shards are not cut, so
-        there may be as many parts as shards.
+        any part; the last one to be complete gives the output its name. Shards and the files of
+        a ``.zarr`` are not cut, so there may be as many parts as these.
     resume : bool
         Continue an earlier job that was interrupted. What it wrote is compared with the stream
         first, and mended where it differs. A table that is complete is compared, too, and left as
@@ -196,7 +205,7 @@ def write(
             chunk_bytes=chunk_bytes,
             checkpoint_seconds=checkpoint_seconds,
         )
-        return write_output(output_at(path, [one], shards), options)
+        return write_output(output_at(path, [one], shards, chunk_rows, shard_rows), options)
 
 
 def grow(
@@ -282,7 +291,7 @@ def grow(
 def write_output(output: Output, options: WriteOptions) -> Summary:
     """Write an output of any number of tables."""
     start = time.perf_counter()
-    job = Job(output, options)
+    job = Job(output, options) if output.url is None else Upload(output, options)
     job.run()
     seconds = time.perf_counter() - start
     return Summary(output, job.values, job.nbytes, seconds, job.part, job.missing)

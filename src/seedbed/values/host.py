@@ -115,6 +115,8 @@ class HostArray:
     def _distance(self) -> int:
         """Return how many elements lie between the beginnings of two rows."""
         array, outer = self.array, self.outer
+        if array.flags.c_contiguous:
+            return math.prod(array.shape[outer:])
         steps = [
             s for n, s in zip(array.shape[:outer], array.strides[:outer], strict=True) if n > 1
         ]

@@ -114,7 +114,10 @@ class Constant(NamedTuple):
     @quiet
     def item(self, dtype: np.dtype) -> Any:
         """Return a single value in a dtype."""
-        return np.asarray(self.value).astype(dtype)[()]
+        value = np.asarray(self.value)
+        if value.dtype == object:  # an integer of more than 64 bits: some dtypes take no such array
+            value = value.astype(np.float64)
+        return value.astype(dtype)[()]
 
     def chosen(self, shape: tuple[int, ...], window: Window | None, rows: Any) -> np.ndarray:
         """Return the values in a window, or in rows of it, as far as they differ."""

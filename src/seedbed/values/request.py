@@ -2,13 +2,12 @@
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of
 from .dtypes import as_dtype
 from .host import HostArray
 from .selection import (
@@ -26,7 +25,6 @@ MAX_RANK = 64  # of NumPy's arrays
 MAX_BYTES = 2**63  # of what is made
 MAX_LENGTH = 2**66  # of an axis
 MAX_ELEMENTS = {8: 2**65}  # that can be numbered, by the bytes of an element; 2**66 of all others
-CPU = (None, "cpu")
 
 Selection = Runs | Rows | Keys
 
@@ -109,9 +107,10 @@ class Request:
         """Find where the values go; the first `outer` axes of `out` may have any distance."""
         self.out, self._outer = out, outer
         self._device = self._target = None
-        if out is None and device in CPU:
+        on_cpu = device is None or is_one_of(("cpu",), device)
+        if out is None and on_cpu:
             return
-        if device in CPU and isinstance(out, np.ndarray):
+        if on_cpu and isinstance(out, np.ndarray):
             self._target = HostArray(check_out(out, self.size, self.dtype, outer), outer)
             return
         from ..gpu import adopt
@@ -215,7 +214,7 @@ def check_shape(shape: Sequence[int], owner: str | None = None) -> tuple[int, ..
         else:
             return shape
     try:
-        sizes = tuple(map(operator.index, shape))
+        sizes = tuple(map(as_index, shape))
     except TypeError:
         raise ArgumentTypeError(
             f"shape must be a sequence of integers; given {brief(shape)}"

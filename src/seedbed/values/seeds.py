@@ -1,13 +1,12 @@
 """Seeds: which stream of random numbers an initializer draws from."""
 
 import hashlib
-import operator
 import secrets
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
 from ..locks import renewed_lock
 
 SEEDS = 2**64
@@ -89,7 +88,7 @@ def _integer(value: Any, name: str, end: int, owner: str | None, others: str = "
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        number = operator.index(value)
+        number = as_index(value)
     except TypeError:
         raise ArgumentTypeError(f"{need}; given {brief(value)}").named(owner) from None
     if not 0 <= number < end:

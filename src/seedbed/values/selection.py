@@ -1,14 +1,15 @@
 """What is made of a table: a window, rows by number, or rows by key, as the kernels take them."""
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
-from .window import Window, check_window, runs
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
+from .window import Window, check_window, everything, runs
+
+FEW = 16  # numbers of which Python finds the ends more quickly than NumPy
 
 Ids = np.ndarray | range
 """Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
@@ -81,8 +82,10 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
         return range(rows.start, rows.start + length * rows.step, rows.step), (length,)
     ids = _integers(rows, "rows")
     flat = ids.reshape(-1)
-    if flat.size and not (int(flat.min()) >= 0 and int(flat.max()) < count):
-        lost = flat < 0 if int(flat.max()) < count else (flat < 0) | (flat >= count)
+    few = flat.tolist() if flat.size <= FEW else None
+    ends = (min(few), max(few)) if few else (int(flat.min()), int(flat.max())) if flat.size else ()
+    if ends and not (ends[0] >= 0 and ends[1] < count):
+        lost = flat < 0 if ends[1] < count else (flat < 0) | (flat >= count)
         place = int(np.argmax(lost))
         raise _outside(int(flat[place]), place, count)
     return flat, ids.shape
@@ -97,18 +100,24 @@ def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:
     if not shape:
         raise ArgumentError("rows need a table with rows; given shape ()")
     if window is None:
-        window = (None,) * len(shape)
+        return everything(shape)
     if not isinstance(window, tuple) or len(window) != len(shape):
         raise ArgumentTypeError(
             f"window must have None and one slice for each other axis; given {brief(window)} "
             f"for shape {brief(shape)}"
         )
     first, *others = window
-    if first not in (None, slice(None)):
+    if first is not None and not _is_full(first):
         raise ArgumentError(
-            f"window must have None for the first axis, of which rows are given; given {first}"
+            "window must have None for the first axis, of which rows are given; "
+            f"given {brief(first)}"
         )
     return check_window((slice(None), *(slice(None) if o is None else o for o in others)), shape)
+
+
+def _is_full(axis: Any) -> bool:
+    """Return whether something is ``:``; it may be anything."""
+    return isinstance(axis, slice) and axis.start is axis.stop is axis.step is None
 
 
 def check_keys(keys: Any) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -128,7 +137,7 @@ def check_keys(keys: Any) -> tuple[np.ndarray, tuple[int, ...]]:
 def _bits_of_integers(keys: Sequence[Any]) -> Any:
     """Return Python's integers as uint64, so that large and negative ones may stand together."""
     try:
-        numbers = [operator.index(key) for key in keys if not isinstance(key, bool)]
+        numbers = [as_index(key) for key in keys if not isinstance(key, bool)]
     except TypeError:
         return keys
     if len(numbers) < len(keys) or not all(-(2**63) <= number < 2**64 for number in numbers):
@@ -139,7 +148,7 @@ def _bits_of_integers(keys: Sequence[Any]) -> Any:
 def check_columns(columns: slice | None, width: Any, most: int) -> tuple[int, int, int]:
     """Return width, first column and how many of rows of keys."""
     try:
-        width = operator.index(width)
+        width = as_index(width)
     except TypeError:
         raise ArgumentTypeError(f"width must be an integer; given {brief(width)}") from None
     if not 0 <= width <= most:

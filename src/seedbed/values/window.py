@@ -1,11 +1,10 @@
 """Windows: slices of a full shape, and the runs of elements that they consist of."""
 
 import math
-import operator
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..errors import ArgumentError, ArgumentTypeError, brief
+from ..errors import ArgumentError, ArgumentTypeError, as_index, brief
 
 Window = tuple[slice, ...]
 """One slice of step 1 for each axis."""
@@ -42,9 +41,9 @@ def check_window(window: Window, shape: tuple[int, ...]) -> Window:
 
 def _bounds(part: slice, size: int, window: Window, shape: tuple[int, ...]) -> slice:
     try:
-        start = 0 if part.start is None else operator.index(part.start)
-        stop = size if part.stop is None else operator.index(part.stop)
-        step = 1 if part.step is None else operator.index(part.step)
+        start = 0 if part.start is None else as_index(part.start)
+        stop = size if part.stop is None else as_index(part.stop)
+        step = 1 if part.step is None else as_index(part.step)
     except TypeError:
         raise _refused(ArgumentTypeError, "integer bounds", window, shape) from None
     if start < 0:

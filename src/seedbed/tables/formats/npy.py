@@ -5,7 +5,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from ...errors import ArgumentError, FormatError, brief
 from ...storage.direct import read_all
 from ...storage.foreign import opened, understanding
-from ..layout import File, Tensor
+from ..layout import Chunks, File, Tensor
 from ..table import Table
 
 NAME: str = ".npy"
@@ -26,7 +26,7 @@ LENGTHS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # bytes that say how long a header 
 _KEYS = ["descr", "fortran_order", "shape"]
 
 
-def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the file of an output."""
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables)
@@ -35,6 +35,11 @@ def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
     if table.dtype.name in NAMELESS:
         raise ArgumentError(f".npy has no {table.dtype.name}; write .safetensors, which has")
     return (File("", (table,), lambda: header(table)),)
+
+
+def last(tables: Sequence[Table], chunks: Chunks | None) -> Mapping[str, bytes]:
+    """Return nothing: no further file is needed."""
+    return {}
 
 
 def header(table: Table) -> bytes:

@@ -8,7 +8,7 @@ that the data begin at a multiple of a page.
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ...errors import ArgumentError, FormatError, brief
 from ...storage.direct import PAGE, read_all
 from ...storage.foreign import mapping, naturals, opened, parse_json, text, understanding
 from ...values.dtypes import as_dtype
-from ..layout import File, Tensor
+from ..layout import Chunks, File, Tensor
 from ..table import Table
 
 NAME: str = ".safetensors"
@@ -45,10 +45,15 @@ _CODE = {name: code for code, name in CODES.items()}
 _DESCRIPTION = ("initializer", "shape", "dtype", "rows", "kept_rows", "placed")
 
 
-def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the file of an output."""
     tables = in_order(tables)
     return (File("", tables, lambda: header(tables)),)
+
+
+def last(tables: Sequence[Table], chunks: Chunks | None) -> Mapping[str, bytes]:
+    """Return nothing: no further file is needed."""
+    return {}
 
 
 def in_order(tables: Sequence[Table]) -> tuple[Table, ...]:

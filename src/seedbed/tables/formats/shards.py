@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import ArgumentError, FormatError
-from ..layout import File, Tensor
+from ..layout import Chunks, File, Tensor
 from ..table import Table
 from . import safetensors
 
@@ -20,7 +20,7 @@ FILE = "shard-{:05d}-model-00001-of-00001.safetensors"
 MOST = 99_999  # whose names have five digits
 
 
-def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
+def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the files of an output."""
     assert shards is not None
     if operator.index(shards) > MOST:
@@ -37,6 +37,9 @@ def arrange(tables: Sequence[Table], shards: int | None) -> tuple[File, ...]:
         header = functools.partial(safetensors.header, cut, shard=True)
         files.append(File(FILE.format(number), cut, header))
     return tuple(files)
+
+
+last = safetensors.last
 
 
 def _rows(table: Table, number: int, shards: int) -> Table:
