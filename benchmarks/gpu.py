@@ -99,7 +99,8 @@ def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
     for launch in LAUNCHES:
         out = numba_cuda().device_array(count, bits)
-        fills_cuda.fill(out, 0, recipes.kernel_key(STREAM), sampler, launch=launch)
+        filler, key = fills_cuda.Filler(sampler, out.dtype), recipes.kernel_key(STREAM)
+        filler(out, 0, count, filler.WHOLE, key, launch=launch)
         assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
             source,
             dtype,

@@ -85,6 +85,24 @@ def finished(dtype: str) -> Any:
     return finish
 
 
+def lane_finished(dtype: str) -> Any:
+    """Return a scalar ``(values, sampler)``: all values of a lane finished, as a tuple."""
+    last = finished(dtype)
+    if dtype == "float64":
+        return scalar(lambda values, own: (last(values[0], own), last(values[1], own)))
+
+    @scalar
+    def four(values, own):
+        return (
+            last(values[0], own),
+            last(values[1], own),
+            last(values[2], own),
+            last(values[3], own),
+        )
+
+    return four
+
+
 @functools.cache
 def lane_values(kind: type, real: type) -> Any:
     """Return a scalar ``(sampler, lane, attempt, key)``: the base values of a lane.

@@ -1,284 +1,304 @@
-"""Fills on a CUDA GPU: what `fills_cpu` does, with a warp to a tile.
+"""Fills on a CUDA GPU: what `fills_cpu` does, with the same classes, methods and arguments.
 
-The 32 threads of a warp are the 32 lanes of a tile, so the stores of each word are contiguous.
-Warps stride over the tiles of a row of the window, and, where rows are short, over the rows too.
-Lanes with rejected values (of the truncated normals) wait in shared memory until there are enough
-of them to keep a whole warp busy with drawing again; nothing is allocated.
-
-A kernel's body runs as plain Python in the CUDA simulator: it calls compiled scalars only.
+What is drawn, and how, stands in `tiles_cuda` and `keyed_cuda`. Everything is queued on a CUDA
+stream: nothing is allocated, copied from the GPU, or waited for.
 """
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from . import draws
-from .compiling import scalar
+from . import cubins_cuda, keyed_cuda, tiles_cuda
 from .cuda_shim import cuda
-from .floats import bfloat16_bits, float16_bits, scale_shift_clamp
-from .samplers import REJECTING
+from .layout import LANES, position, precision, slots, tile_values
+from .redraws_cuda import WARPS
+from .samplers import REJECTING, TailNormal, TruncatedNormal
 
-LANES = 32  # of a tile, and threads of a warp
-WARPS = 8  # most in a block
-BLOCKS = 16  # most for each multiprocessor
+BLOCKS = 24  # most for each multiprocessor: 2, 3, 4 or 6 are there at a time
 FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
-AXES = 6  # outer axes of a window that a launch can take
-ROWS = 2**31  # likewise
-ALL_LANES = 0xFFFFFFFF
-WAITING = 2 * LANES  # places in a warp's queue: fewer than 32 wait before a tile adds up to 32
+AXES = 6  # over the runs of a row, that a launch can take
+RUNS = 2**31  # likewise
 
 Key = tuple[np.uint64, np.uint64, np.uint64]
 Launch = tuple[int, int]
 
 
-@scalar
-def unrounded(value):
-    """Return a value as it is."""
-    return value
+class Place(NamedTuple):
+    """Which elements are filled: the arguments of `Filler.window` or `RowFiller.rows`."""
+
+    base: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    run: int
+    ids: Any = range(1)
+    row: int = 0
+    stride: int = 0
 
 
-ROUNDED = {
-    "float32": unrounded,
-    "float64": unrounded,
-    "uint16": bfloat16_bits,
-    "int16": float16_bits,
-}
+class KeyedPlace(NamedTuple):
+    """Which elements are filled: the arguments of `KeyedFiller.rows`."""
+
+    keys: Any
+    column: int
+    width: int
+    stride: int
 
 
-@scalar
-def row_offset(row, lengths, strides):
-    """Return how many elements of the full table lie between a row of a window and its first."""
-    offset = np.int64(0)
-    for axis in range(len(lengths) - 1, -1, -1):
-        if row == 0:  # so are the places on all axes left
-            break
-        outer = np.uint32(row // lengths[axis])
-        offset += np.int64(np.uint32(row - outer * lengths[axis])) * strides[axis]
-        row = outer
-    return offset
+class _Fills:
+    """What all classes below do."""
+
+    def __init__(self, sampler: Any, dtype: np.dtype) -> None:
+        self._kind = type(sampler)
+        self._real = precision(dtype)
+        self._sampler = self._kind(*map(self._real, sampler))
+
+    def __call__(
+        self,
+        out: Any,
+        begin: int,
+        end: int,
+        place: Any,
+        key: Key,
+        stream: Any = 0,
+        launch: Launch | None = None,
+    ) -> None:
+        """Fill the elements of a place from number `begin` to before `end`, in its own C order.
+
+        Parameters
+        ----------
+        out : 1-D contiguous device array, written
+            All memory from the first element of the whole place to its last.
+        begin, end : int
+            ``0 <= begin <= end``, and no more than the place has, which is not checked.
+        place
+            Which elements these are: from one of the methods below.
+        key : tuple of three uint64
+            From `packed_key`.
+        stream : CUDA stream, optional
+            Where the kernel is queued.
+        launch : tuple of two int, optional
+            Blocks, and warps (at most 8) in each. Values do not depend on it.
+        """
+        if begin < end:
+            self._launch(out, begin, end, place, key, stream, launch)
+
+    def _launch(
+        self, out: Any, begin: int, end: int, place: Any, key: Key, stream: Any, launch: Any
+    ) -> None:
+        raise NotImplementedError
 
 
-def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
-    """Return the Python function of the kernel for a sampler and the dtype of its output.
+class Filler(_Fills):
+    """Fills elements of tables by one sampler, in one dtype.
 
-    Its parameters are those of `fill_window`, and `first_row`, the row of the window that `begin`
-    is in, `rows`, the number of rows that `out` has elements of, and `across`, the number of warps
-    that share a row.
-
-    An entry of a warp's queue holds a lane, the index in `out` of its first value, the attempt to
-    make, and a bit for each of its values that is wanted.
+    Parameters
+    ----------
+    sampler : one of the classes of `samplers`
+        Its numbers are rounded to float64 for float64 output, to float32 for all others.
+    dtype : numpy.dtype
+        Of the output: float32, float64, or the bits of bfloat16 (as uint16) or float16 (as int16).
     """
-    real, places = (np.float64, 2) if dtype == "float64" else (np.float32, 4)
-    tile_values = LANES * places
-    rounded = ROUNDED[dtype]
-    rejecting = sampler in REJECTING
-    draw = draws.lane_values(sampler, real)
-    draw_one = draws.value_at(sampler, real) if rejecting else draw
-    queues = (WARPS * WAITING, 2) if rejecting else (1, 2)
 
-    @scalar
-    def finished(value, sampler):
-        """Return a base value scaled, shifted, clamped and rounded."""
-        value, low, high = real(value), sampler.low, sampler.high
-        return rounded(scale_shift_clamp(value, sampler.scale, sampler.shift, low, high))
+    WHOLE = Place(0, (), (), 2**63 - 1)  # the window that is the table: a run without end
 
-    @scalar
-    def rejected(values, sampler):
-        """Return a bit for each value of a lane that the sampler rejects."""
-        bits = np.uint32(0)
-        for place in range(places):
-            if values[place] < sampler.lower or values[place] > sampler.upper:
-                bits = np.uint32(bits | np.uint32(1 << place))
-        return bits
+    def window(self, base: int, shape: Sequence[int], strides: Sequence[int], run: int) -> Place:
+        """Return the place of a window, of which `fills_cpu.Filler.window` says more."""
+        return Place(base, tuple(shape), tuple(strides), run)
 
-    @cuda.jit(device=True)
-    def wait(queue, top, lane, index, attempt, wanted):
-        """Put the lanes of which values are wanted on the warp's queue; return its new top."""
-        votes = np.uint32(cuda.ballot_sync(ALL_LANES, wanted != 0))
-        if wanted != 0:
-            before = np.uint32(cuda.popc(np.uint32(votes & np.uint32((1 << cuda.laneid) - 1))))
-            slot = np.uint32(top + before)
-            queue[slot, 0] = lane
-            queue[slot, 1] = np.uint64(index << 24 | np.int64(np.uint32(attempt << 4 | wanted)))
-        return np.uint32(top + np.uint32(cuda.popc(votes)))
+    def _launch(
+        self, out: Any, begin: int, end: int, place: Any, key: Key, stream: Any, launch: Any
+    ) -> None:
+        if len(place.shape) > AXES or math.prod(place.shape) * len(place.ids) > RUNS:
+            for first, memory, part in _halves(place):
+                size = len(part.ids) * math.prod(part.shape) * part.run
+                bounds = max(begin - first, 0), min(end - first, size)
+                self(out[memory:], *bounds, part, key, stream, launch)
+            return
+        first_run = begin // place.run
+        runs = (end - 1) // place.run - first_run + 1
+        size = tile_values(self._real)
+        tiles = (min(place.run, end - begin) + size - 2) // size + 1  # of a run, at most
+        blocks, warps = launch or (_blocks(-(-runs * tiles // WARPS)), WARPS)
+        by_range = isinstance(place.ids, range)
+        start, step = (place.ids.start, place.ids.step) if by_range else (0, 0)
+        numbers = (
+            *position(place.base, self._real),
+            place.run,
+            math.prod(place.shape),
+            *position(place.row, self._real),
+            start,
+            step,
+            place.stride,
+        )
+        padding = AXES - len(place.shape)
+        strides = [position(stride, self._real) for stride in (*[0] * padding, *place.strides)]
+        _kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
+            out,
+            out[:0].view(np.uint64) if by_range else place.ids,
+            np.int64(begin),
+            np.int64(end),
+            tuple(map(_int64, numbers)),
+            tuple(np.uint32(length) for length in (*[1] * padding, *place.shape)),
+            tuple(np.int64(tiles) for tiles, _ in strides),
+            tuple(np.int64(offset) for _, offset in strides),
+            np.uint32(first_run),
+            np.uint32(runs),
+            key,
+            self._sampler,
+            np.uint32(min(tiles, blocks * warps)),
+        )
 
-    @cuda.jit(device=True)
-    def redraw(out, key, sampler, queue, bottom, top):
-        """Draw one value again for each of the last lanes of the queue; return its new top."""
-        count = min(np.uint32(top - bottom), np.uint32(LANES))
-        top = np.uint32(top - count)
-        lane, index, attempt, wanted = np.uint64(0), np.int64(0), np.uint32(0), np.uint32(0)
-        cuda.syncwarp()  # all have queued, and stored what is stored again below
-        if cuda.laneid < count:
-            slot = np.uint32(top + np.uint32(cuda.laneid))
-            lane = queue[slot, 0]
-            index = np.int64(queue[slot, 1]) >> 24
-            attempt = np.uint32(np.uint32(queue[slot, 1] & np.uint64(0xFFFFFF)) >> np.uint32(4))
-            wanted = np.uint32(queue[slot, 1] & np.uint64(15))
-        cuda.syncwarp()  # all have read their slots
-        place = cuda.ffs(wanted) - 1
-        value = draw_one(sampler, place, lane, np.uint64(attempt), key)
-        if value < sampler.lower or value > sampler.upper:
-            attempt = np.uint32(attempt + np.uint32(1))
-        else:
-            attempt = np.uint32(1)
-            if wanted != 0:
-                out[np.uint64(index + LANES * place)] = finished(value, sampler)
-                wanted = np.uint32(wanted & np.uint32(wanted - np.uint32(1)))
-        return wait(queue, top, lane, index, attempt, wanted)
 
-    def kernel(out, begin, base, first_row, rows, lengths, strides, run, key, sampler, across):
-        queue = cuda.shared.array(queues, np.uint64)
-        bottom = top = np.uint32(cuda.threadIdx.x // LANES * WAITING)
-        thread = np.int64(cuda.laneid)
-        warp = np.uint32(cuda.grid(1) // LANES)
-        warps = np.uint32(cuda.gridsize(1) // LANES)
-        end = begin + out.size
-        row, row_step = np.uint32(warp // across), np.uint32(warps // across)
-        if row >= row_step:  # a warp too many
-            row = rows
-        while row < rows:
-            # Positions in the window: of the row, and of what is asked of it. Then its elements.
-            position = np.int64(np.uint32(first_row + row)) * run
-            start, stop = max(position, begin), min(position + run, end)
-            offset = row_offset(np.uint32(first_row + row), lengths, strides)
-            first = base + offset + (start - position)
-            last = first + (stop - start)
-            shift = start - begin - first  # from an element to its index in `out`
-            tile = np.int64(np.uint64(first) // np.uint64(tile_values)) + np.int64(warp % across)
-            element = tile * tile_values
-            while element < last:
-                lane = np.uint64(element) // np.uint64(places) + np.uint64(thread)
-                values = draw(sampler, lane, np.uint64(0), key)
-                index = element + thread + shift
-                wanted = np.uint32((1 << places) - 1)
-                if element >= first and element + tile_values <= last:
-                    for place in range(places):
-                        out[np.uint64(index + LANES * place)] = finished(values[place], sampler)
-                else:
-                    wanted = np.uint32(0)
-                    for place in range(places):
-                        if first <= element + thread + LANES * place < last:
-                            out[np.uint64(index + LANES * place)] = finished(values[place], sampler)
-                            wanted = np.uint32(wanted | np.uint32(1 << place))
-                if rejecting:
-                    wanted = np.uint32(wanted & rejected(values, sampler))
-                    top = wait(queue, top, lane, index, np.uint32(1), wanted)
-                    while np.uint32(top - bottom) >= LANES:
-                        top = redraw(out, key, sampler, queue, bottom, top)
-                element += np.int64(across) * tile_values
-            row = np.uint32(row + row_step)
-        if rejecting:
-            while top > bottom:
-                top = redraw(out, key, sampler, queue, bottom, top)
+class RowFiller(Filler):
+    """Fills rows of tables by one sampler, in one dtype; see `Filler`."""
 
-    return kernel
+    def rows(
+        self,
+        ids: Any,
+        row: int,
+        stride: int,
+        base: int = 0,
+        shape: Sequence[int] = (),
+        strides: Sequence[int] = (),
+        run: int | None = None,
+    ) -> Place:
+        """Return the place of rows of a table, of which `fills_cpu.RowFiller.rows` says more.
+
+        Parameters
+        ----------
+        ids : range, or 1-D contiguous device array of uint64
+            Numbers of the rows.
+        stride : int
+            Not negative.
+        row, base, shape, strides, run
+            As there.
+        """
+        run = row if run is None else run
+        return Place(base, tuple(shape), tuple(strides), run, ids, row, stride)
+
+
+class KeyedFiller(_Fills):
+    """Fills rows of keys by one sampler, in one dtype; see `Filler`."""
+
+    def rows(self, keys: Any, column: int, width: int, stride: int) -> KeyedPlace:
+        """Return the place of rows of keys, of which `fills_cpu.KeyedFiller.rows` says more.
+
+        Parameters
+        ----------
+        keys : 1-D contiguous device array of uint64
+        column, width : int
+            First column, and how many.
+        stride : int
+            Not negative.
+        """
+        return KeyedPlace(keys, column, width, stride)
+
+    def _launch(
+        self, out: Any, begin: int, end: int, place: Any, key: Key, stream: Any, launch: Any
+    ) -> None:
+        keys, column, width, stride = place
+        first_row = begin // width
+        rows = (end - 1) // width - first_row + 1
+        group = slots(self._real)
+        lanes = rows * ((column + width - 1) // group - column // group + 1)
+        together, itemsize = group * out.dtype.itemsize, out.dtype.itemsize
+        steps = _address(out) - column * itemsize, stride * itemsize
+        blocks, warps = launch or (_blocks(-(-lanes // (LANES * WARPS))), WARPS)
+        _keyed_kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
+            out,
+            keys,
+            np.int64(begin),
+            np.int64(end),
+            np.int64(column),
+            np.int64(width),
+            np.int64(stride),
+            np.uint32(not any(step % together for step in steps)),
+            np.int64(first_row),
+            np.int64(rows),
+            key,
+            self._sampler,
+        )
+
+
+def packed_key(key: tuple[SupportsIndex, SupportsIndex, SupportsIndex]) -> Key:
+    """Return a key as kernels take it: low and high word of the seed, and the stream (or 0)."""
+    low, high, stream = (np.uint64(operator.index(word)) for word in key)
+    return low, high, stream
+
+
+def _halves(place: Place) -> Iterator[tuple[int, int, Place]]:
+    """Yield two parts of a place: its first position, where it is in the output, and itself."""
+    count, inner = len(place.ids), math.prod(place.shape) * place.run
+    if count > 1:
+        for start, stop in ((0, count // 2), (count // 2, count)):
+            part = place._replace(ids=place.ids[start:stop])
+            yield start * inner, start * place.stride, part
+        return
+    length, *shape = place.shape
+    stride, *strides = place.strides
+    for start, stop in ((0, length // 2), (length // 2, length)):
+        if start < stop:
+            axis = ((stop - start,), (stride,)) if stop - start > 1 else ((), ())
+            part = place._replace(
+                base=place.base + start * stride,
+                shape=(*axis[0], *shape),
+                strides=(*axis[1], *strides),
+            )
+            yield start * (inner // length), start * (inner // length), part
+
+
+def _int64(number: int) -> np.int64:
+    """Return the low 64 bits of an integer."""
+    return np.int64((number + 2**63) % 2**64 - 2**63)
+
+
+def _address(out: Any) -> int:
+    interface = getattr(out, "__cuda_array_interface__", None) or out.__array_interface__
+    return interface["data"][0]
+
+
+def _kernel(sampler: type, dtype: str) -> Any:
+    return _compiled(sampler, dtype, _capability(), keyed=False)
+
+
+def _keyed_kernel(sampler: type, dtype: str) -> Any:
+    return _compiled(sampler, dtype, _capability(), keyed=True)
 
 
 @functools.cache
-def _kernel(sampler: type, dtype: str) -> Any:
-    return cuda.jit(make_kernel(sampler, dtype))
+def _compiled(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> Any:
+    make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
+    name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
+    most = registers(sampler, dtype, capability, keyed)
+    return cubins_cuda.compiled(name, make(sampler, dtype), most)
 
 
-def fill(
-    out: Any, first: int, key: Key, sampler: Any, stream: Any = 0, launch: Launch | None = None
-) -> None:
-    """Fill a contiguous run.
+def _capability() -> tuple[int, int]:
+    return tuple(cuda.get_current_device().compute_capability)
 
-    Parameters
-    ----------
-    out : 1-D contiguous device array, written
-        float32, float64, or the bits of bfloat16 (as uint16) or float16 (as int16).
-    first : int
-        Number of the first element in the C order of the full table.
-    key : tuple of three uint64
-        Low and high word of the seed, and the stream.
-    sampler : one of the classes of `samplers`
-        float64 parameters for float64 output, float32 parameters for all others.
-    stream : CUDA stream, optional
-        Where the kernel is queued; this function does not wait for it.
-    launch : tuple of two int, optional
-        Blocks, and warps (at most 8) in each. Values do not depend on it.
+
+def registers(
+    sampler: type, dtype: str, capability: tuple[int, int], keyed: bool = False
+) -> int | None:
+    """Return the most registers a thread of a kernel may have, or None for as many as it takes.
+
+    A multiprocessor has 65,536. Left alone the assembler takes up to 122 for a kernel that draws
+    again, of which two blocks fit. With these limits most have three or four, and nothing spills.
     """
-    fill_window(out, 0, first, (), (), out.size, key, sampler, stream, launch)
-
-
-def fill_window(
-    out: Any,
-    begin: int,
-    base: int,
-    shape: Sequence[int],
-    strides: Sequence[int],
-    run: int,
-    key: Key,
-    sampler: Any,
-    stream: Any = 0,
-    launch: Launch | None = None,
-) -> None:
-    """Fill elements `begin` and following of a window, in the window's own C order.
-
-    Parameters
-    ----------
-    out : 1-D contiguous device array, written
-        As in `fill`.
-    begin : int
-        Position in the window of the first element of `out`.
-    base : int
-        Number, in the full table, of the window's first element.
-    shape, strides : sequences of int
-        Outer axes of the window: lengths, and steps in elements of the full table.
-    run : int
-        Elements that follow each other in the full table: the window's inner axes.
-    key, sampler, stream, launch
-        As in `fill`.
-    """
-    if out.size == 0:
-        return
-    end = begin + out.size
-    if len(shape) > AXES or math.prod(shape) > ROWS:
-        halves = (0, shape[0] // 2, shape[0]) if shape[0] > 1 else (0, 1)
-        inner = math.prod(shape[1:]) * run
-        for start, stop in itertools.pairwise(halves):
-            part = max(begin, start * inner), min(end, stop * inner)
-            if part[0] < part[1]:
-                axes = (stop - start, *shape[1:]) if stop - start > 1 else shape[1:]
-                fill_window(
-                    out[part[0] - begin : part[1] - begin],
-                    part[0] - start * inner,
-                    base + start * strides[0],
-                    axes,
-                    strides[len(strides) - len(axes) :],
-                    run,
-                    key,
-                    sampler,
-                    stream,
-                    launch,
-                )
-        return
-
-    first_row = begin // run
-    rows = (end - 1) // run - first_row + 1
-    tile_values = LANES * (2 if out.dtype == np.float64 else 4)
-    tiles = (min(run, out.size) + tile_values - 2) // tile_values + 1  # of a row, at most
-    blocks, warps = launch or (_blocks(-(-rows * tiles // WARPS)), WARPS)
-    padding = AXES - len(shape)
-    _kernel(type(sampler), out.dtype.name)[blocks, warps * LANES, stream](
-        out,
-        np.int64(begin),
-        np.int64(base),
-        np.uint32(first_row),
-        np.uint32(rows),
-        tuple(np.uint32(length) for length in (*[1] * padding, *shape)),
-        tuple(np.int64(stride) for stride in (*[0] * padding, *strides)),
-        np.int64(run),
-        key,
-        sampler,
-        np.uint32(min(tiles, blocks * warps)),
-    )
+    if sampler not in REJECTING:
+        return None
+    double, tail = dtype == "float64", sampler is TailNormal
+    if keyed and not tail:
+        return 72 if double else 64
+    if keyed or capability < (9, 0):
+        return 96 if tail and double else 80
+    if capability >= (12, 0) and sampler is TruncatedNormal:
+        return 64 if double else 48
+    return None
 
 
 def make_constant_kernel() -> Callable[..., None]:
@@ -296,7 +316,7 @@ def make_constant_kernel() -> Callable[..., None]:
 
 @functools.cache
 def _constant_kernel() -> Any:
-    return cuda.jit(make_constant_kernel())
+    return cubins_cuda.compiled("constant", make_constant_kernel())
 
 
 def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | None = None) -> None:
@@ -309,11 +329,57 @@ def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | No
     even, odd : scalars of the dtype of `out`
         The bits of the values.
     stream, launch
-        As in `fill`.
+        As the classes above take them.
     """
     if out.size:
         blocks, warps = launch or (_blocks(-(-out.size // (LANES * WARPS))), WARPS)
         _constant_kernel()[blocks, warps * LANES, stream](out, even, odd)
+
+
+def make_outside_kernel() -> Callable[..., None]:
+    """Return the Python function of the kernel of `outside`."""
+
+    def kernel(out, ids, limit, width, bits):
+        row, rows = np.uint64(cuda.grid(1) // LANES), np.uint64(cuda.gridsize(1) // LANES)
+        while row < np.uint64(ids.size):
+            if ids[row] >= limit:
+                column = np.uint64(cuda.laneid)
+                while column < width:
+                    out[row * width + column] = bits
+                    column += np.uint64(LANES)
+            row += rows
+
+    return kernel
+
+
+@functools.cache
+def _outside_kernel() -> Any:
+    return cubins_cuda.compiled("outside", make_outside_kernel())
+
+
+def outside(
+    out: Any, ids: Any, limit: int, bits: Any, stream: Any = 0, launch: Launch | None = None
+) -> None:
+    """Fill the rows of numbers outside a table with one value.
+
+    Parameters
+    ----------
+    out : 1-D contiguous device array, written
+        uint16, uint32 or uint64: the bits of all rows, one after the other.
+    ids : 1-D contiguous device array of uint64
+        Numbers of the rows.
+    limit : int
+        The first number outside, below 2**64.
+    bits : scalar of the dtype of `out`
+        Those of the value.
+    stream, launch
+        As the classes above take them.
+    """
+    if out.size:
+        blocks, warps = launch or (_blocks(-(-ids.size // WARPS)), WARPS)
+        width = np.uint64(out.size // ids.size)
+        arguments = out, ids, np.uint64(limit), width, bits
+        _outside_kernel()[blocks, warps * LANES, stream](*arguments)
 
 
 def _blocks(useful: int) -> int:

@@ -126,6 +126,8 @@ def haar(
     cupy, linalg = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.linalg")
     with on_stream(stream):
         x = cupy.empty((corner[1] + out.shape[1], shape[0]), real)
-        fills_cuda.fill(cuda.as_cuda_array(x.reshape(-1), sync=False), 0, key, normal, stream)
+        draw = fills_cuda.Filler(normal, x.dtype)
+        flat = cuda.as_cuda_array(x.reshape(-1), sync=False)
+        draw(flat, 0, flat.size, draw.WHOLE, fills_cuda.packed_key(key), stream)
         q = columns(x, corner, out.shape, gain, cupy, linalg.solve_triangular)
         out[...] = rounded(q, out.dtype, cupy)

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.np import numpy_support
 
-from . import draws
+from . import draws, lanes
 from .compiling import align_stack, inlined
 from .intrinsics_cpu import (
     CACHE_LINE,
@@ -83,7 +83,7 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
     """
     real = precision(dtype)
     stored, computed = numpy_support.from_dtype(dtype), numpy_support.from_dtype(np.dtype(real))
-    tile = tile_values(real)
+    tile, row_position = tile_values(real), lanes.row_position(real)
     half = tile // 2
     size = BLOCK_TILES * tile
     rejecting = kind in REJECTING
@@ -138,18 +138,15 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
     @inlined
     def located(place, axes, row, run):
         """Return the tile of a run's first element, and how far from the tile's it is."""
-        number = np.uint64(place.start) + np.uint64(row) * np.uint64(place.step)
+        number = lanes.row_number(place.start, place.step, row)
         if place.ids:
             number = words_at(place.ids)[row]
-        # number * row_offset might not fit in 64 bits.
-        far, near = number // np.uint64(tile), number % np.uint64(tile)
-        first = number * np.uint64(place.row_tiles) + far * np.uint64(place.row_offset)
-        offset = np.int64(near) * place.row_offset + place.offset
+        first, offset = row_position(number, place.row_tiles, place.row_offset)
         for axis in range(3 * (place.axes - 1), -1, -3):
             run, index = divmod(run, axes[axis])
             first += np.uint64(index * axes[axis + 1])
             offset += index * axes[axis + 2]
-        return first + np.uint64(place.tile), offset
+        return first + np.uint64(place.tile), offset + place.offset
 
     @inlined
     def chosen(offset, left, room):

@@ -14,6 +14,7 @@ import numpy as np
 
 try:
     import jax
+    import jax.numpy as jnp
     from jax.core import Tracer
     from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 except ImportError as error:
@@ -23,7 +24,7 @@ from . import initializers
 from .initializers import Initializer
 from .initializers.initializer import RandomInitializer
 from .values.dtypes import as_dtype
-from .values.recipes import Window
+from .values.recipes import Random, Window
 from .values.request import check_shape
 from .values.seeds import SeedGenerator
 
@@ -49,7 +50,8 @@ def array(
     Returns
     -------
     jax.Array
-        Equal to ``init(shape, dtype)``, bit for bit, whatever the sharding.
+        Equal to ``init(shape, dtype)``, bit for bit, whatever the sharding. Pieces of random values
+        on NVIDIA GPUs are drawn there, if ``seedbed[cuda]`` is installed; all others on the host.
 
     Raises
     ------
@@ -88,15 +90,49 @@ def array(
     whole = None if found.windowed or len(uses) == 1 else found(size, kind)
     # Piece by piece: make_array_from_callback would hold all of them here and on the devices.
     for device, bounds in windows.items():
-        if bounds not in made:
-            window = tuple(slice(*ends) for ends in bounds)
-            made[bounds] = found(size, kind, window=window) if whole is None else whole[window]
+        window = tuple(slice(*ends) for ends in bounds)
         place = SingleDeviceSharding(device, memory_kind=sharding.memory_kind)
-        pieces.append(jax.device_put(made[bounds], place).block_until_ready())
+        piece = None if whole is not None else _drawn_there(found, size, kind, window, place)
+        if piece is None:
+            if bounds not in made:
+                made[bounds] = found(size, kind, window=window) if whole is None else whole[window]
+            piece = jax.device_put(made[bounds], place).block_until_ready()
+        pieces.append(piece)
         uses[bounds] -= 1
         if uses[bounds] == 0:
-            del made[bounds]
+            made.pop(bounds, None)
     return jax.make_array_from_single_device_arrays(size, sharding, pieces, dtype=kind)
+
+
+def _drawn_there(
+    init: Initializer, shape: tuple[int, ...], dtype: Any, window: Window, place: Any
+) -> jax.Array | None:
+    """Return a piece drawn on its own GPU, in JAX's memory; None where it cannot be.
+
+    Values that are not random are made on the host; so are products of Orthogonal, which a GPU has
+    within rounding only.
+    """
+    (device,) = place.device_set
+    size = tuple(axis.stop - axis.start for axis in window)
+    if 0 in size or not _is_nvidias(device) or place.memory_kind not in (None, "device"):
+        return None
+    if not init.windowed or not isinstance(init.recipe(shape), Random):
+        return None
+    from .gpu import DeviceError, adopt
+
+    piece = jnp.zeros(size, dtype, device=place).block_until_ready()  # fresh, and nobody else's
+    number = device.local_hardware_id
+    try:
+        out = adopt.at(piece.unsafe_buffer_pointer(), size, dtype, number, keep_alive=piece)
+    except DeviceError:
+        return None
+    init(shape, dtype, window=window, out=out)
+    out.synchronize()  # JAX's streams are its own
+    return piece
+
+
+def _is_nvidias(device: Any) -> bool:
+    return device.platform == "gpu" and "cuda" in device.client.platform_version.lower()
 
 
 def initializer(init: Initializer | str) -> Callable[..., jax.Array]:

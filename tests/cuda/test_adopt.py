@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seedbed.gpu import DeviceArray, adopt, dlpack, driver
+from seedbed.gpu.memory import Bytes
 from seedbed_kernels import cuda_shim
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -150,7 +151,7 @@ def test_shape_dtype_and_device_must_fit():
 
 
 def test_interface_of_an_array_made_here():
-    memory = adopt._Memory(4096, 24, None)
+    memory = Bytes(4096, 24, None)
     array = DeviceArray(memory, (2, 3), np.dtype(np.float32), 0)
     interface = array.__cuda_array_interface__
     assert interface["typestr"] == "<f4"

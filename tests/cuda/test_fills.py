@@ -9,9 +9,12 @@ from seedbed import initializers, tables
 from seedbed.gpu import DeviceArray
 from seedbed.values import recipes
 from seedbed.values import window as windows
+from seedbed.values.dtypes import as_dtype
 from seedbed.values.fill import sample
+from seedbed.values.host import HostArray
 from seedbed.values.recipes import Computed, Constant, Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
+from seedbed.values.selection import Keys
 from seedbed_kernels import fills_cuda
 from seedbed_kernels.cuda_shim import cuda
 
@@ -37,9 +40,11 @@ def expected(source, dtype, first, count):
     return sample(source, LONG, dtype, stream=STREAM, window=window)
 
 
-def arguments(source, dtype):
-    values = expected(source, dtype, 0, 0)
-    return recipes.kernel_key(STREAM), recipes.kernel_sampler(source, values.dtype)
+def filler(source, dtype, kind=fills_cuda.Filler):
+    """Return what fills by a recipe, and the key."""
+    sampler = recipes.kernel_sampler(source, as_dtype(dtype))
+    key = fills_cuda.packed_key(recipes.kernel_key(STREAM))
+    return kind(sampler, np.dtype(BITS[dtype])), key
 
 
 def run(dtype, count, function):
@@ -53,6 +58,12 @@ def run(dtype, count, function):
     return host[GUARD : GUARD + count].tobytes()
 
 
+def run_of(source, dtype, first, count, launch=None):
+    fill, key = filler(source, dtype)
+    place = fill.window(first, (), (), count)
+    return run(dtype, count, lambda out: fill(out, 0, count, place, key, launch=launch))
+
+
 @pytest.mark.parametrize(("kind", "dtype"), CASES)
 @pytest.mark.parametrize(
     ("first", "count"),
@@ -60,24 +71,16 @@ def run(dtype, count, function):
 )
 def test_any_run(kind, dtype, first, count):
     source = SOURCES[kind]
-    key, sampler = arguments(source, dtype)
-
-    def function(out):
-        fills_cuda.fill(out, first, key, sampler)
-
-    assert run(dtype, count, function) == expected(source, dtype, first, count).tobytes()
+    found = run_of(source, dtype, first, count)
+    assert found == expected(source, dtype, first, count).tobytes()
 
 
 @pytest.mark.parametrize("launch", [(1, 1), (1, 3), (3, 1), (2, 2), (5, 1)])
 @pytest.mark.parametrize("kind", SOURCES)
 def test_any_launch(kind, launch):
     source, dtype, first, count = SOURCES[kind], "float32", 1000, 1500
-    key, sampler = arguments(source, dtype)
-
-    def function(out):
-        fills_cuda.fill(out, first, key, sampler, launch=launch)
-
-    assert run(dtype, count, function) == expected(source, dtype, first, count).tobytes()
+    found = run_of(source, dtype, first, count, launch)
+    assert found == expected(source, dtype, first, count).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -87,12 +90,8 @@ def test_any_launch(kind, launch):
 def test_many_rejections(dtype, lower, upper):
     """More lanes wait than a warp has threads, and some for many attempts."""
     source = TruncatedNormal(0.0, 1.0, lower, upper)
-    key, sampler = arguments(source, dtype)
-
-    def function(out):
-        fills_cuda.fill(out, 50, key, sampler, launch=(1, 1))
-
-    assert run(dtype, 260, function) == expected(source, dtype, 50, 260).tobytes()
+    found = run_of(source, dtype, 50, 260, (1, 1))
+    assert found == expected(source, dtype, 50, 260).tobytes()
 
 
 SHAPE = (2**20, 3, 5, 7, 34)
@@ -115,23 +114,129 @@ def test_windows(kind, dtype, window):
     assert on_gpu.copy_to_host().tobytes() == on_cpu.tobytes()
 
 
-@pytest.mark.parametrize(("axes", "rows"), [(fills_cuda.AXES, fills_cuda.ROWS), (1, 3)])
-@pytest.mark.parametrize(("begin", "count"), [(0, 120), (7, 50), (29, 1), (60, 60)])
-def test_part_of_a_window(monkeypatch, begin, count, axes, rows):
+def part_of(dtype, values, begin, end, function):
+    """Return whether a function writes the part of some values, and nothing else."""
+    untouched = np.full(values.size, 77, BITS[dtype])
+    untouched[begin:end] = values.reshape(-1)[begin:end].view(BITS[dtype])
+    return run(dtype, values.size, function) == untouched.tobytes()
+
+
+@pytest.mark.parametrize(("axes", "runs"), [(fills_cuda.AXES, fills_cuda.RUNS), (1, 3)])
+@pytest.mark.parametrize(("begin", "end"), [(0, 120), (7, 57), (29, 30), (60, 120)])
+def test_part_of_a_window(monkeypatch, begin, end, axes, runs):
     """Also where one launch cannot take the window."""
     monkeypatch.setattr(fills_cuda, "AXES", axes)
-    monkeypatch.setattr(fills_cuda, "ROWS", rows)
+    monkeypatch.setattr(fills_cuda, "RUNS", runs)
     source, shape = SOURCES["normal"], (9, 8, 50)
     window = (slice(2, 6), slice(3, 6), slice(11, 21))
     values = sample(source, shape, "float32", stream=STREAM, window=window)
-    key, sampler = arguments(source, "float32")
-    base, lengths, strides, length = windows.runs(shape, window)
+    fill, key = filler(source, "float32")
+    place = fill.window(*windows.runs(shape, window))
+    assert part_of("float32", values, begin, end, lambda out: fill(out, begin, end, place, key))
 
-    def function(out):
-        fills_cuda.fill_window(out, begin, base, lengths, strides, length, key, sampler)
 
-    part = values.reshape(-1)[begin : begin + count]
-    assert run("float32", count, function) == part.tobytes()
+IDS = np.array([2**64 - 9, 0, 2**32, 7, 2**58 + 1, 7, 2**31], np.uint64)
+
+
+ROWS = [*zip(SOURCES, [*DTYPES, "float32"], strict=True), ("tail", "float64")]  # PTX is run on all
+
+
+@pytest.mark.parametrize(("axes", "runs"), [(fills_cuda.AXES, fills_cuda.RUNS), (1, 5)])
+@pytest.mark.parametrize(("kind", "dtype"), ROWS)
+def test_rows_by_number(monkeypatch, kind, dtype, axes, runs):
+    """Whole rows, and two runs of each, into an array and into columns of a wider one."""
+    monkeypatch.setattr(fills_cuda, "AXES", axes)
+    monkeypatch.setattr(fills_cuda, "RUNS", runs)
+    source, numbers = SOURCES[kind], cuda.to_device(IDS)
+    fill, key = filler(source, dtype, fills_cuda.RowFiller)
+    shape = (2**64, 2 if dtype == "float64" else 4)
+    on_cpu = sample(source, shape, dtype, stream=STREAM, rows=IDS)
+    place = fill.rows(numbers, shape[1], shape[1])
+    end = on_cpu.size - 3
+    assert part_of(dtype, on_cpu, 2, end, lambda out: fill(out, 2, end, place, key))
+
+    ids, shape, window = range(90, 3, -29), (97, 3, 50), (None, slice(1, 3), slice(11, 45))
+    on_cpu = sample(source, shape, dtype, stream=STREAM, rows=ids, window=window)
+    wider = np.full((3, 80), 77, BITS[dtype])
+    wider[:, :68] = on_cpu.reshape(3, 68).view(BITS[dtype])
+    place = fill.rows(ids, 150, 80, 61, (2,), (50,), 34)
+    found = run(dtype, 3 * 80 - 12, lambda out: fill(out, 0, 3 * 68, place, key))
+    assert found == wider.tobytes()[: -12 * wider.itemsize]
+
+
+def on_gpu(values):
+    """Return an array on the GPU."""
+    array = DeviceArray.empty(values.shape, values.dtype, 0)
+    array.copy(values)
+    return array
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("bfloat16", "int64"), ("float64", "uint64")])
+def test_ids_on_the_gpu(dtype, kind):
+    """Rows of numbers outside the table are NaN, nothing else is; keys are all inside."""
+    init = initializers.RandomNormal(seed=7)
+    ids = np.array([[3, -1, 96, 97], [2**40, 0, -(2**63), 3]], np.int64).astype(kind)
+    inside = (ids >= 0) & (ids < 97)
+    rows = init((97, 5), dtype, rows=np.where(inside, ids, 0))
+    rows[~inside] = np.nan
+    out = DeviceArray.empty((*ids.shape, 3), as_dtype(dtype), 0)
+    assert init((97, 5), dtype, rows=on_gpu(ids), window=(None, slice(1, 4)), out=out) is out
+    np.testing.assert_array_equal(out.copy_to_host().astype(float), rows[..., 1:4].astype(float))
+    made = init.keyed(on_gpu(ids), 5, dtype, device="cuda:0")
+    assert made.copy_to_host().tobytes() == init.keyed(ids, 5, dtype).tobytes()
+    table = 2**64 if kind == "uint64" else 2**63 + 5
+    made = init((table, 1), dtype, rows=on_gpu(ids), device="cuda").copy_to_host()
+    assert (np.isnan(made).any(axis=-1) == ((ids < 0) if kind == "int64" else False)).all()
+    zeros = initializers.Zeros()((97, 2), dtype, rows=on_gpu(ids), device="cuda").copy_to_host()
+    assert (np.isnan(zeros) == ~inside[..., None]).all()
+    assert not zeros[inside].any()
+
+
+@pytest.mark.parametrize(
+    ("ids", "arguments", "message"),
+    [
+        (np.int32([1]), {"device": "cuda"}, "rows on a GPU must be int64 or uint64; given int32"),
+        (np.int64([1]), {}, "rows are on 'cuda:0' but the values are made on the CPU: give device"),
+        (np.int64([1]), {"out": np.empty((1, 4), np.float32)}, "rows are on 'cuda:0' but the va"),
+    ],
+)
+def test_ids_on_the_gpu_that_are_refused(ids, arguments, message):
+    init = initializers.RandomNormal(seed=7)
+    for call in (
+        lambda ids: init((9, 4), rows=ids, **arguments),
+        lambda ids: init.keyed(ids, 4, **arguments),
+    ):
+        with pytest.raises((ValueError, TypeError), match=f"^RandomNormal: {message}"):
+            call(on_gpu(ids))
+        message = message.replace("rows", "keys")
+    message = "rows on 'cuda:0' are taken by random initializers and those of one value; give"
+    with pytest.raises(ValueError, match=f"Identity: {message}"):
+        initializers.Identity()((9, 4), rows=on_gpu(np.int64([1])), device="cuda")
+
+
+@pytest.mark.parametrize(("kind", "dtype"), ROWS)
+def test_rows_by_key(kind, dtype):
+    """Aligned or not, whole groups or not, and parts of the rows."""
+    source, keys = SOURCES[kind], cuda.to_device(IDS)
+    fill, key = filler(source, dtype, fills_cuda.KeyedFiller)
+    for column, width, stride, cut, shift, launch in (  # the shift: where the rows begin in memory
+        (0, 16, 16, (0, 112), 3, None), (0, 5, 8, (3, 30), 0, (1, 1)),
+        (3, 10, 12, (0, 70), 1, (2, 3)), (2**32 - 8, 8, 8, (0, 56), 3, (1, 2)),
+    ):  # fmt: skip
+        on_cpu = HostArray.empty((len(IDS), width), as_dtype(dtype), 1)
+        on_cpu.random(source, Keys(IDS, column, width), STREAM)
+        wider = np.full((len(IDS), stride), 77, BITS[dtype])
+        flat = np.full(len(IDS) * width, 77, BITS[dtype])
+        flat[slice(*cut)] = on_cpu.array.reshape(-1)[slice(*cut)].view(BITS[dtype])
+        wider[:, :width] = flat.reshape(-1, width)
+        place = fill.rows(keys, column, width, stride)
+        found = run(
+            dtype, wider.size + shift,
+            lambda out, shift=shift, place=place, cut=cut, launch=launch: fill(
+                out[shift:], *cut, place, key, launch=launch
+            ),
+        )  # fmt: skip
+        assert found[shift * wider.itemsize :] == wider.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every kernel compiled for four generations of GPUs, without having one."""
 
 import functools
+import json
 import re
 import struct
 import types as python_types
@@ -16,7 +17,8 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.typing.typeof import typeof
 
-from seedbed_kernels import fills_cuda, samplers
+from seedbed_kernels import fills_cuda, keyed_cuda, samplers, tiles_cuda
+from seedbed_kernels.floats import ROUNDED
 from seedbed_kernels.samplers import (
     REJECTING,
     NarrowNormal,
@@ -37,49 +39,72 @@ CONSTANTS = ("uint8", "uint16", "uint32", "uint64")
 each_kernel = pytest.mark.parametrize(
     ("sampler", "dtype"), KERNELS, ids=lambda value: getattr(value, "__name__", value)
 )
+each_family = pytest.mark.parametrize("keyed", [False, True], ids=["numbered", "keyed"])
 each_capability = pytest.mark.parametrize(
     "capability", CAPABILITIES, ids=lambda cc: f"{cc[0]}{cc[1]}"
 )
 
 
-def signature(sampler, dtype):
+def signature(sampler, dtype, keyed=False):
     real = types.float64 if dtype == "float64" else types.float32
-    integers = functools.partial(types.UniTuple, count=fills_cuda.AXES)
-    return types.void(
-        types.Array(getattr(types, dtype), 1, "C"),
-        types.int64,
-        types.int64,
-        types.uint32,
-        types.uint32,
-        integers(types.uint32),
-        integers(types.int64),
-        types.int64,
-        types.UniTuple(types.uint64, 3),
-        types.NamedUniTuple(real, len(sampler._fields), sampler),
-        types.uint32,
-    )
+    key = types.UniTuple(types.uint64, 3)
+    parameters = types.NamedUniTuple(real, len(sampler._fields), sampler)
+    arrays = types.Array(getattr(types, dtype), 1, "C"), types.Array(types.uint64, 1, "C")
+    long, word = types.int64, types.uint32
+    if keyed:
+        return types.void(*arrays, *[long] * 5, word, long, long, key, parameters)
+    place = types.UniTuple(long, 9)
+    axes = [types.UniTuple(kind, fills_cuda.AXES) for kind in (word, long, long)]
+    return types.void(*arrays, long, long, place, *axes, word, word, key, parameters, word)
 
 
-@functools.cache
-def compiled(function, argument_types, capability, contracting=True):
+def compiled(function, argument_types, capability, contracting=True, compile_ir=nvvm.compile_ir):
     """Return PTX; as it types device functions, Numba asks the GPU, of which there is none."""
     with pytest.MonkeyPatch.context() as patch:
         device = python_types.SimpleNamespace(compute_capability=capability)
         patch.setattr(dispatcher, "get_current_device", lambda: device)
         if not contracting:
-            compile_ir = nvvm.compile_ir
-            options = {"fma": False}
-            patch.setattr(
-                nvvm, "compile_ir", lambda ir, **given: compile_ir(ir, **given, **options)
-            )
+            patch.setattr(nvvm, "compile_ir", functools.partial(compile_ir, fma=False))
+        else:
+            patch.setattr(nvvm, "compile_ir", compile_ir)
         ptx, _ = cuda.compile(function, argument_types, cc=capability, device=False, abi="numba")
     return ptx
 
 
+def kernel(sampler, dtype, keyed):
+    make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
+    return make(sampler, dtype), signature(sampler, dtype, keyed)
+
+
 @kept
-def kernel_ptx(sampler, dtype, capability, contracting=True):
-    function = fills_cuda.make_kernel(sampler, dtype)
-    return compiled(function, signature(sampler, dtype), capability, contracting)
+def kernel_ir(sampler, dtype, keyed=False):
+    """Return what Numba hands to NVVM, which takes it a tenth of the time to go on from there."""
+    found = []
+
+    def compile_ir(modules, **options):
+        found.append(json.dumps([modules, options]))
+        return b""
+
+    compiled(*kernel(sampler, dtype, keyed), CAPABILITIES[0], compile_ir=compile_ir)
+    return found[0]
+
+
+@kept
+def kernel_ptx(sampler, dtype, capability, contracting=True, keyed=False):
+    modules, options = json.loads(kernel_ir(sampler, dtype, keyed=keyed))
+    options["arch"] = "compute_{}{}".format(*capability)
+    ptx = nvvm.compile_ir(modules, **options, **({} if contracting else {"fma": False}))
+    return ptx.decode().strip("\0").strip()
+
+
+def neutral(ptx):
+    """Return a kernel's text without the target and the compiler's names."""
+    text = re.sub(r"//[^\n]*|\.(target|version)[^\n]*|\.common[^\n]*", "", ptx)
+    for pattern in (r"_ZN\w+?(?=_param_\d|\b)", r"_cudapy_smem_\d+"):
+        for number, name in enumerate(dict.fromkeys(re.findall(pattern, text))):
+            text = text.replace(name, f"name{number}")
+    lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
+    return "\n".join(filter(None, lines))
 
 
 def instructions(ptx):
@@ -93,10 +118,10 @@ def opcodes(ptx):
     return [line[0] for line in instructions(ptx)]
 
 
-def assemble(ptx, capability):
-    """Return what the assembler says of registers and memory."""
+def assemble(ptx, capability, most=None):
+    """Return what the assembler says of registers, of which there may be a limit, and memory."""
     arch = f"sm_{capability[0]}{capability[1]}"
-    options = LinkerOptions(arch=arch, verbose=True, ptxas_options=["-v"])
+    options = LinkerOptions(arch=arch, verbose=True, ptxas_options=["-v"], max_register_count=most)
     linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
     try:
         linker.link("cubin")
@@ -105,10 +130,18 @@ def assemble(ptx, capability):
         linker.close()
 
 
+@each_family
+@each_capability
+def test_the_compiler_is_given_the_same_for_all_capabilities(capability, keyed):
+    ptx = compiled(*kernel(TruncatedNormal, "float32", keyed), capability)
+    assert neutral(ptx) == neutral(kernel_ptx(TruncatedNormal, "float32", capability, keyed=keyed))
+
+
+@each_family
 @each_capability
 @each_kernel
-def test_ptx(sampler, dtype, capability):
-    ptx = kernel_ptx(sampler, dtype, capability)
+def test_ptx(sampler, dtype, capability, keyed):
+    ptx = kernel_ptx(sampler, dtype, capability, keyed=keyed)
     names = opcodes(ptx)
     real, other = (".f64", ".f32") if dtype == "float64" else (".f32", ".f64")
     assert f".target sm_{capability[0]}{capability[1]}" in ptx
@@ -128,17 +161,21 @@ def test_ptx(sampler, dtype, capability):
     }
     stores = [line for line in instructions(ptx) if line[0].startswith("st.global")]
     assert stores
+    # A group of neighbouring columns is stored at once.
+    together = [line for line in stores if ".v4." in line[0] or ".v2." in line[0]]
+    assert len(together) == keyed
     sums = {line[1]: line[2:4] for line in instructions(ptx) if line[0] == "add.s64"}
     for store in stores:
         base = re.match(r"\[(%rd\d+)", store[1])[1]
         assert addresses & set(sums[base])
 
 
+@each_family
 @each_kernel
-def test_nothing_is_contracted(sampler, dtype):
+def test_nothing_is_contracted(sampler, dtype, keyed):
     """A product and a sum stay two roundings; NVVM and the assembler may both make them one."""
-    ptx = kernel_ptx(sampler, dtype, (9, 0))
-    apart = kernel_ptx(sampler, dtype, (9, 0), contracting=False)
+    ptx = kernel_ptx(sampler, dtype, (9, 0), keyed=keyed)
+    apart = kernel_ptx(sampler, dtype, (9, 0), contracting=False, keyed=keyed)
     assert [name.replace(".rn", "") for name in opcodes(ptx)] == [
         name.replace(".rn", "") for name in opcodes(apart)
     ]
@@ -163,14 +200,17 @@ def test_contraction_would_be_seen():
     assert "fma.rn.f32" not in opcodes(compiled(kernel, arguments, (9, 0), contracting=False))
 
 
+@each_family
 @each_capability
 @each_kernel
-def test_machine_code(sampler, dtype, capability):
-    log = assemble(kernel_ptx(sampler, dtype, capability), capability)
+def test_machine_code(sampler, dtype, capability, keyed):
+    most = fills_cuda.registers(sampler, dtype, capability, keyed)
+    log = assemble(kernel_ptx(sampler, dtype, capability, keyed=keyed), capability, most)
     assert " 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
     registers = int(re.search(r"Used (\d+) registers", log)[1])
     # Most on Turing; a multiprocessor has 65,536 of them for 1024 to 2048 threads.
-    assert registers <= {Uniform: 48, Normal: 56, TruncatedNormal: 104}.get(sampler, 128)
+    plain = 64 if keyed else {Uniform: 48, Normal: 56}.get(sampler, 80)
+    assert registers <= (most or plain)
 
 
 def machine_code(ptx, capability, fusing):
@@ -227,47 +267,74 @@ def test_constant(dtype, capability):
     assert " 0 bytes stack frame" in assemble(ptx, capability)
 
 
+@each_capability
+def test_outside(capability):
+    element, wide = types.uint16, types.uint64
+    arrays = types.Array(element, 1, "C"), types.Array(wide, 1, "C")
+    arguments = types.void(*arrays, wide, wide, element)
+    ptx = compiled(fills_cuda.make_outside_kernel(), arguments, capability)
+    assert ".local" not in ptx
+    assert not [name for name in opcodes(ptx) if name.startswith(("call", "div"))]
+    assert " 0 bytes stack frame" in assemble(ptx, capability)
+
+
 def test_every_kernel_is_here():
     kinds = {kind for kind in vars(samplers).values() if hasattr(kind, "_fields")}
     assert {sampler for sampler, _ in KERNELS} == kinds
-    assert {dtype for _, dtype in KERNELS} == set(fills_cuda.ROUNDED)
+    assert {dtype for _, dtype in KERNELS} == set(ROUNDED)
+
+
+class Launched:
+    """Stands for what `cuda.jit` returns, and keeps what it is launched with."""
+
+    def __init__(self):
+        self.launches = []
+
+    def __getitem__(self, configuration):
+        return lambda *arguments: self.launches.append((configuration, arguments))
 
 
 @each_kernel
 def test_what_is_compiled_here_is_what_is_launched(monkeypatch, sampler, dtype):
-    launched = []
+    numbered, keyed = Launched(), Launched()
+    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: numbered)
+    monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: keyed)
+    out, ids = np.empty(2 * 35 * 9, dtype), np.array([2**40, 3], np.uint64)
+    parameters, key = sampler(*[1.0] * len(sampler._fields)), fills_cuda.packed_key((7, 0, 0))
+    plain, rows, keys = (
+        kind(parameters, out.dtype)
+        for kind in (fills_cuda.Filler, fills_cuda.RowFiller, fills_cuda.KeyedFiller)
+    )
+    window = 2**65, [7, 5], [2**40, 30], 9
+    plain(out, 0, 60, plain.WHOLE, key, launch=(1, 1))
+    plain(out, 3, 60, plain.window(*window), key, launch=(1, 1))
+    rows(out, 3, 60, rows.rows(range(9, 1, -8), 2**50, 315, *window), key, launch=(1, 1))
+    rows(out, 3, 60, rows.rows(ids, 2**20, 315, 8, [7, 5], [2**10, 30], 9), key, launch=(1, 1))
+    keys(out, 3, 60, keys.rows(ids, 5, 50, 51), key, launch=(1, 1))
+    assert (len(numbered.launches), len(keyed.launches)) == (4, 1)
+    for launches, is_keyed in ((numbered.launches, False), (keyed.launches, True)):
+        for _, arguments in launches:
+            assert tuple(map(typeof, arguments)) == signature(sampler, dtype, is_keyed).args
 
-    class Kernel:
-        def __getitem__(self, configuration):
-            return lambda *arguments: launched.append(arguments)
 
-    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: Kernel())
-    real = np.float64 if dtype == "float64" else np.float32
-    parameters = sampler(*[real(1)] * len(sampler._fields))
-    out = np.empty(60, dtype)
-    key = (np.uint64(7), np.uint64(0), np.uint64(0))
-    fills_cuda.fill(out, 2**40, key, parameters, launch=(1, 1))
-    fills_cuda.fill_window(out, 3, 2**40, [7, 5], [900, 30], 9, key, parameters, launch=(1, 1))
-    for arguments in launched:
-        assert tuple(map(typeof, arguments)) == signature(sampler, dtype).args
-
-
-@pytest.mark.parametrize(("processors", "small", "large"), [(132, 128, 132 * 16), (4, 64, 64)])
+@pytest.mark.parametrize(("processors", "small", "large"), [(132, 128, 132 * 24), (4, 96, 96)])
 def test_how_many_blocks_are_launched(monkeypatch, processors, small, large):
     """Numba warns of fewer than 128, so the few that a small fill needs are padded."""
-    launched = []
-
-    class Kernel:
-        def __getitem__(self, configuration):
-            return lambda *arguments: launched.append(configuration[0])
-
+    kernel = Launched()
     device = python_types.SimpleNamespace(MULTIPROCESSOR_COUNT=processors)
     monkeypatch.setattr(fills_cuda.cuda, "get_current_device", lambda: device)
-    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: Kernel())
-    monkeypatch.setattr(fills_cuda, "_constant_kernel", Kernel)
-    parameters, key = samplers.Uniform(*[np.float32(1)] * 4), (np.uint64(7),) * 3
+    monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: kernel)
+    monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: kernel)
+    monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda: kernel)
+    parameters, key = samplers.Uniform(*[1.0] * 4), fills_cuda.packed_key((7, 0, 0))
+    fill, keyed = (
+        kind(parameters, np.dtype(np.float32))
+        for kind in (fills_cuda.Filler, fills_cuda.KeyedFiller)
+    )
+    keys = np.zeros(1, np.uint64)
     for size in (1, 10**9):
         out = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (size,), (0,))
-        fills_cuda.fill(out, 0, key, parameters)
+        fill(out, 0, size, fill.WHOLE, key)
+        keyed(out, 0, size, keyed.rows(keys, 0, size, size), key)
         fills_cuda.constant(out.view(np.uint32), 0, 0)
-    assert launched == [small, small, large, large]
+    assert [blocks for (blocks, *_), _ in kernel.launches] == [small] * 3 + [large] * 3

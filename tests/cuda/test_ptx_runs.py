@@ -17,14 +17,16 @@ from numba import types
 from seedbed.values import recipes, window
 from seedbed.values.dtypes import as_dtype
 from seedbed.values.fill import sample
+from seedbed.values.host import HostArray
 from seedbed.values.recipes import TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
+from seedbed.values.selection import Keys
 from seedbed_kernels import fills_cuda, samplers
 
 from . import ptx_machine, ptx_program
 from .kept import kept
 from .ptx_instructions import PtxError, rsqrt
-from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx
+from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx, neutral
 
 RECIPES = {
     samplers.Uniform: Uniform(-0.3, 0.2),
@@ -62,21 +64,12 @@ WINDOWS = [
 VALUE = re.compile(r"\.f\d|^(st|bar|vote|div|popc|brev)|\.shared\.|mul\.wide")
 
 
-def neutral(ptx):
-    """Return a kernel's text without the target and the compiler's names."""
-    text = re.sub(r"//[^\n]*|\.(target|version)[^\n]*|\.common[^\n]*", "", ptx)
-    for pattern in (r"_ZN\w+?(?=_param_\d|\b)", r"_cudapy_smem_\d+"):
-        for number, name in enumerate(dict.fromkeys(re.findall(pattern, text))):
-            text = text.replace(name, f"name{number}")
-    lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
-    return "\n".join(filter(None, lines))
-
-
-def texts(sampler, dtype):
+def texts(sampler, dtype, keyed=False):
     """Return the different texts of a kernel, by the first capability that has each."""
     found = {}
     for capability in CAPABILITIES:
-        found.setdefault(neutral(kernel_ptx(sampler, dtype, capability)), capability)
+        text = neutral(kernel_ptx(sampler, dtype, capability, keyed=keyed))
+        found.setdefault(text, capability)
     return {capability: text for text, capability in found.items()}
 
 
@@ -109,6 +102,7 @@ def machine(monkeypatch):
     def use(text, **options):
         kernel = OnTheMachine(text, **options)
         monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: kernel)
+        monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: kernel)
         return kernel
 
     return use
@@ -123,14 +117,20 @@ def written(dtype, count, function):
     return whole[GUARD : GUARD + count].tobytes()
 
 
+def filler(recipe, dtype, kind=fills_cuda.Filler):
+    """Return what fills by a recipe, and the key."""
+    sampler = recipes.kernel_sampler(recipe, as_dtype(NAMES[dtype]))
+    return kind(sampler, np.dtype(dtype)), recipes.kernel_key(STREAM)
+
+
 def run_is_the_cpus(recipe, dtype, first, count, launch=None):
     """Return whether a run of elements has the CPU's bits."""
-    name = NAMES[dtype]
-    key, sampler = recipes.kernel_key(STREAM), recipes.kernel_sampler(recipe, as_dtype(name))
+    fill, key = filler(recipe, dtype)
     bounds = (slice(first, first + count),)
-    expected = sample(recipe, LONG, name, stream=STREAM, window=bounds).tobytes()
+    expected = sample(recipe, LONG, NAMES[dtype], stream=STREAM, window=bounds).tobytes()
+    place = fill.window(first, (), (), count)
     return expected == written(
-        dtype, count, lambda out: fills_cuda.fill(out, first, key, sampler, launch=launch)
+        dtype, count, lambda out: fill(out, 0, count, place, key, launch=launch)
     )
 
 
@@ -157,28 +157,95 @@ def test_runs_and_windows(machine, sampler, dtype):
 
 def window_is_the_cpus(recipe, dtype, shape, bounds, cut=None):
     """Return whether a window, or a part of it, has the CPU's bits."""
-    name = NAMES[dtype]
-    key, sampler = recipes.kernel_key(STREAM), recipes.kernel_sampler(recipe, as_dtype(name))
-    values = sample(recipe, shape, name, stream=STREAM, window=bounds).reshape(-1)
-    begin, count = cut or (0, values.size)
-    plain = window.check_window(bounds, shape)
-    where = window.runs(shape, plain)
-    return values[begin : begin + count].tobytes() == written(
-        dtype, count, lambda out: fills_cuda.fill_window(out, begin, *where, key, sampler)
+    fill, key = filler(recipe, dtype)
+    values = sample(recipe, shape, NAMES[dtype], stream=STREAM, window=bounds).reshape(-1)
+    begin, end = cut or (0, values.size)
+    place = fill.window(*window.runs(shape, window.check_window(bounds, shape)))
+    untouched = np.full(values.size, 77, dtype)
+    untouched[begin:end] = values[begin:end].view(dtype)
+    return untouched.tobytes() == written(
+        dtype, values.size, lambda out: fill(out, begin, end, place, key)
     )
 
 
-@pytest.mark.parametrize("rows", [fills_cuda.ROWS, 3])
-def test_parts_of_a_window(machine, monkeypatch, rows):
-    """Also where a launch cannot take so many rows."""
-    monkeypatch.setattr(fills_cuda, "ROWS", rows)
+ROWS = [  # shape, ids, a window in each row, and elements between the rows that are made
+    ((2**64, 4), np.array([2**64 - 9, 0, 2**32, 7, 2**58 + 1, 7, 2**31], np.uint64), (), 0),
+    ((97, 300), range(90, 3, -29), (slice(17, 288),), 3),
+    ((2**40, 3, 50), np.arange(9, dtype=np.uint64)[::-1] * 2**36, (slice(1, 3), slice(8, 40)), 5),
+    ((2**30, 96), np.arange(70, dtype=np.uint64) * 12345, (), 0),
+]
+
+
+@each_kernel
+def test_rows_by_number(machine, sampler, dtype):
+    recipe = RECIPES[sampler]
+    fill, key = filler(recipe, dtype, fills_cuda.RowFiller)
+    for text in texts(sampler, dtype).values():
+        machine(text)
+        for shape, ids, cut, gap in ROWS:
+            if dtype == "float64":  # half as many elements can be numbered
+                shape = (shape[0], shape[1] // 2, *shape[2:]) if shape[0] > 2**63 else shape
+            bounds = (None, *cut) if cut else None
+            values = sample(recipe, shape, NAMES[dtype], stream=STREAM, rows=ids, window=bounds)
+            values = values.reshape(len(ids), -1)
+            around = np.full((len(ids), values.shape[1] + gap), 77, dtype)
+            around[:, : values.shape[1]] = values.view(dtype)
+            inner = window.check_window(cut or (slice(None),) * (len(shape) - 1), shape[1:])
+            given = np.ascontiguousarray(ids) if isinstance(ids, np.ndarray) else ids
+            row = int(np.prod(shape[1:]))
+            place = fill.rows(given, row, around.shape[1], *window.runs(shape[1:], inner))
+            assert around.tobytes() == written(
+                dtype, around.size,
+                lambda out, place=place, size=values.size: fill(out, 0, size, place, key),
+            ), shape  # fmt: skip
+
+
+KEYS = np.array([2**64 - 1, 0, 2**63, 2**63 - 1, 2**32, 5, 77, 12345678901234567], np.uint64)
+COLUMNS = [  # first, how many, elements between the rows, the part, and the launch
+    (0, 64, 0, (0, 512), (1, 1)),
+    (3, 10, 2, (4, 75), (2, 2)),
+    (2**32 - 8, 8, 0, (0, 64), None),
+    (5, 300, 4, (0, 2400), (1, 8)),
+]
+
+
+@each_kernel
+def test_rows_by_key(machine, sampler, dtype):
+    recipe = RECIPES[sampler]
+    fill, key = filler(recipe, dtype, fills_cuda.KeyedFiller)
+    for capability, text in texts(sampler, dtype, keyed=True).items():
+        kernel = machine(text)
+        for column, width, gap, cut, launch in COLUMNS:
+            host = HostArray.empty((len(KEYS), width), as_dtype(NAMES[dtype]), 1)
+            host.random(recipe, Keys(KEYS, column, width), STREAM)
+            flat = np.full(host.array.size, 77, dtype)
+            flat[slice(*cut)] = host.array.reshape(-1)[slice(*cut)].view(dtype)
+            around = np.full((len(KEYS), width + gap), 77, dtype)
+            around[:, :width] = flat.reshape(len(KEYS), width)
+            place = fill.rows(KEYS, column, width, width + gap)
+            for shift in (0, 3):  # with the guard before it, 3 more elements are aligned
+                found = written(
+                    dtype, around.size + shift,
+                    lambda out, place=place, cut=cut, launch=launch, shift=shift: fill(
+                        out[shift:], *cut, place, key, launch=launch
+                    ),
+                )  # fmt: skip
+                assert found[shift * around.itemsize :] == around.tobytes(), (capability, column)
+        code = zip(kernel.kernel.code, kernel.executed, strict=True)
+        assert not [str(line) for line, runs in code if not runs and VALUE.search(line.name)]
+
+
+@pytest.mark.parametrize("runs", [fills_cuda.RUNS, 3])
+def test_parts_of_a_window(machine, monkeypatch, runs):
+    """Also where a launch cannot take so many runs."""
+    monkeypatch.setattr(fills_cuda, "RUNS", runs)
     shape, bounds = (9, 8, 50), (slice(2, 6), slice(3, 6), slice(11, 21))
     for text in texts(samplers.Normal, "float32").values():
         kernel = machine(text)
-        for cut in ((0, 120), (7, 50), (29, 1), (60, 60)):
+        for cut in ((0, 120), (7, 57), (29, 30), (60, 120)):
             recipe = RECIPES[samplers.Normal]
             assert window_is_the_cpus(recipe, "float32", shape, bounds, cut), cut
-        assert (kernel.launches > 4) == (rows == 3)
+        assert (kernel.launches > 4) == (runs == 3)
 
 
 @each_kernel
@@ -234,6 +301,32 @@ def test_constants(monkeypatch, dtype):
             assert expected.tobytes() == written(
                 dtype, count,
                 lambda out, launch=launch: fills_cuda.constant(out, even, odd, launch=launch),
+            )  # fmt: skip
+
+
+@kept
+def outside_ptx(dtype, capability):
+    element, wide = getattr(types, dtype), types.uint64
+    arrays = types.Array(element, 1, "C"), types.Array(wide, 1, "C")
+    arguments = types.void(*arrays, wide, wide, element)
+    return compiled(fills_cuda.make_outside_kernel(), arguments, capability)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_rows_outside(monkeypatch, dtype):
+    """Those of numbers from a limit on are marked, and no others."""
+    ids = np.array([2**64 - 1, 0, 2**63, 96, 97, 5, 98, 2**32], np.uint64)
+    for text in {neutral(outside_ptx(dtype, capability)) for capability in CAPABILITIES}:
+        kernel = OnTheMachine(text)
+        monkeypatch.setattr(fills_cuda, "_outside_kernel", lambda kernel=kernel: kernel)
+        for limit, width, launch in ((97, 5, (1, 1)), (2**63, 33, (2, 3)), (98, 70, (1, 8))):
+            expected = np.full((len(ids), width), 77, dtype)
+            expected[[int(number) >= limit for number in ids]] = 12345
+            assert expected.tobytes() == written(
+                dtype, expected.size,
+                lambda out, limit=limit, launch=launch: fills_cuda.outside(
+                    out, ids, limit, out.dtype.type(12345), launch=launch
+                ),
             )  # fmt: skip
 
 

@@ -50,24 +50,18 @@ def cuda_12():
 IMPORT_ORDER = """
 import ctypes, types as python_types
 ctypes.CDLL({path!r}, ctypes.RTLD_GLOBAL)
-from numba import types
 from numba.cuda import dispatcher
 from cuda.core import Linker
-from seedbed_kernels import cuda_release, fills_cuda
+from seedbed_kernels import cuda_release, tiles_cuda
 from seedbed_kernels.cuda_shim import cuda
 from seedbed_kernels.samplers import Normal
+from tests.cuda.test_ptx import signature
 
 device = python_types.SimpleNamespace(compute_capability=(9, 0))
 dispatcher.get_current_device = lambda: device
 assert cuda_release.linker() >= cuda_release.compiler() >= (13, 0)
-flat, three = types.Array(types.float32, 1, "C"), types.UniTuple(types.uint64, 3)
-axes = fills_cuda.AXES
-arguments = types.void(
-    flat, types.int64, types.int64, types.uint32, types.uint32,
-    types.UniTuple(types.uint32, axes), types.UniTuple(types.int64, axes), types.int64, three,
-    types.NamedUniTuple(types.float32, len(Normal._fields), Normal), types.uint32,
-)
-driver, kernel = cuda.cudadrv.driver, fills_cuda.make_kernel(Normal, "float32")
+arguments = signature(Normal, "float32")
+driver, kernel = cuda.cudadrv.driver, tiles_cuda.make_kernel(Normal, "float32")
 for output in ("ptx", "ltoir"):
     code, _ = cuda.compile(
         kernel, arguments, cc=(9, 0), device=False, abi="numba", output=output

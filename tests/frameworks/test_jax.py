@@ -37,6 +37,59 @@ def run(command):
     return processes.run(*command).stdout
 
 
+def test_pieces_are_drawn_on_their_own_gpu_in_jaxs_memory():
+    """The GPUs are stand-ins, whose memory is the host's: random values only are drawn there."""
+    run(
+        program("""
+        import ctypes
+        from seedbed.errors import DeviceError
+        from seedbed.gpu import DeviceArray, adopt
+        from seedbed.values.host import HostArray
+
+        calls = []
+
+        class There(DeviceArray):
+            def random(self, recipe, selection, stream):
+                calls.append(("draw", self.device))
+                memory = (ctypes.c_uint8 * self.nbytes).from_address(self.address)
+                values = np.frombuffer(memory, self.dtype).reshape(self.shape)
+                HostArray(values).random(recipe, selection, stream)
+
+            def synchronize(self):
+                calls.append(("wait", self.device))
+
+        def at(pointer, shape, dtype, device, keep_alive):
+            array = There(None, shape, dtype, device)
+            array.address = pointer
+            return array
+
+        adopt.at = at
+        seedbed.jax._is_nvidias = lambda device: device.id < 6
+        mesh = jax.make_mesh((4, 2), ("a", "b"))
+        init = initializers.TruncatedNormal(stddev=0.02, seed=7)
+        for spec in (P("a", "b"), P("a"), P()):
+            for dtype in ("float32", "bfloat16"):
+                calls.clear()
+                table = seedbed.jax.array(init, (24, 16), NamedSharding(mesh, spec), dtype)
+                assert (np.asarray(table) == init((24, 16), dtype)).all()
+                assert calls == [(what, n) for n in range(6) for what in ("draw", "wait")]
+        calls.clear()
+        for init in (initializers.Identity(), initializers.Orthogonal(seed=7)):
+            table = seedbed.jax.array(init, (24, 16), NamedSharding(mesh, P("a")))
+            assert (np.asarray(table) == init((24, 16))).all()
+        assert not calls
+
+        def at(*arguments, **others):
+            raise DeviceError("device 'cuda' needs the package numba-cuda")
+
+        adopt.at = at
+        init = initializers.RandomNormal(seed=7)
+        table = seedbed.jax.array(init, (24, 16), NamedSharding(mesh, P("a")))
+        assert (np.asarray(table) == init((24, 16))).all()
+        """)
+    )
+
+
 def test_each_shard_is_its_window_and_replicas_are_made_once():
     run(
         program("""

@@ -1,6 +1,7 @@
 """Arrays of other libraries on NVIDIA GPUs: found out about, and taken over without a copy."""
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from . import dlpack
 from .array import DeviceArray
 from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
+from .ids import DeviceIds
+from .memory import Bytes
 
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
@@ -36,67 +39,92 @@ def target(out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype
     return array
 
 
-def adopt(out: Any) -> DeviceArray:
+def row_ids(values: Any, name: str, count: int | None = None) -> DeviceIds:
+    """Return numbers of a table's rows, of which it has `count`, or keys, that are on a GPU."""
+    array = values if isinstance(values, DeviceArray) else adopt(values, name, writable=False)
+    return DeviceIds(array, name, count)
+
+
+def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
     """Return another library's array on a GPU, the same memory, as a `DeviceArray`.
 
-    It says where its memory is by DLPack, else by `__cuda_array_interface__`, and by the latter on
-    which CUDA stream it is worked on. Where it names none, `settle` waits for the work to be done.
+    It says where its memory is by DLPack, else by `__cuda_array_interface__`. Its CUDA stream is
+    the one that the interface names; of a tensor of PyTorch, PyTorch's current one. Where there is
+    none, `settle` waits for the work to be done.
+
+    Parameters
+    ----------
+    out : array on a GPU
+    name : str
+        Of the argument, for errors.
+    writable : bool
+        Whether it must be writable.
     """
-    interface = _interface(out)
+    interface = _interface(out, name)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
     if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
         raise ArgumentTypeError(
-            "out must be a NumPy array, or an array on a GPU with __cuda_array_interface__ or "
+            f"{name} must be a NumPy array, or an array on a GPU with __cuda_array_interface__ or "
             f"__dlpack__; given {type(out).__name__}"
         )
     gpu = ready()
-    handle = interface.get("stream") if interface else None
+    handle = (interface and interface.get("stream")) or _current_stream(out)
     if kind is None:
         assert interface is not None
-        capsule, tensor = None, _described(interface, _where(interface, gpu))
+        capsule, tensor = None, _described(interface, _where(interface, gpu, name))
     else:
         with on_device(gpu, out.__dlpack_device__()[1]):  # PyTorch exports from no other
             capsule = _capsule(out, LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
         tensor = dlpack.read(capsule)
-    if tensor.read_only or (interface and interface["data"][1]):
-        raise ArgumentError("out must be writable; given a read-only array")
+    if writable and (tensor.read_only or (interface and interface["data"][1])):
+        raise ArgumentError(f"{name} must be writable; given a read-only array")
     if not _contiguous(tensor):
-        raise ArgumentError(f"out must be C-contiguous; given strides {tensor.strides}")
+        raise ArgumentError(f"{name} must be C-contiguous; given strides {tensor.strides}")
     number = tensor.device[1]
     with on_device(gpu, number):
         nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
-        data = gpu.as_cuda_array(_Memory(tensor.pointer, nbytes, (out, capsule)), sync=False)
+        data = gpu.as_cuda_array(Bytes(tensor.pointer, nbytes, (out, capsule)), sync=False)
         stream = 0 if handle is None else stream_of(gpu, handle)
     array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
     array.settled = handle is not None
     return array
 
 
-def _interface(out: Any) -> Any:
+def at(
+    pointer: int, shape: tuple[int, ...], dtype: np.dtype, device: int, keep_alive: Any
+) -> DeviceArray:
+    """Return the memory at an address of a GPU as an array, on the default stream.
+
+    Raises
+    ------
+    DeviceError
+        If GPUs cannot be used here.
+    """
+    gpu = ready()
+    with on_device(gpu, device):
+        memory = Bytes(pointer, math.prod(shape) * dtype.itemsize, keep_alive)
+        return DeviceArray(gpu.as_cuda_array(memory, sync=False), shape, dtype, device)
+
+
+def _current_stream(out: Any) -> int | None:
+    """Return PyTorch's current stream on the GPU of a tensor, which the tensor does not tell."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(out, torch.Tensor):
+        return None
+    return torch.cuda.current_stream(out.device).cuda_stream or LEGACY_STREAM
+
+
+def _interface(out: Any, name: str) -> Any:
     """Return an array's CUDA array interface, if it has one; PyTorch denies it to some tensors."""
     if getattr(out, "requires_grad", False) is True:
-        raise ArgumentError("out must not require a gradient; give out.detach()")
+        raise ArgumentError(f"{name} must not require a gradient; give {name}.detach()")
     try:
         return getattr(out, "__cuda_array_interface__", None)
     except KeyError:  # a dtype without a name there: float8
         raise ArgumentError(
-            f"out must be of a dtype that interfaces of arrays have; given {out.dtype}: take "
+            f"{name} must be of a dtype that interfaces of arrays have; given {out.dtype}: take "
             "seedbed.torch.fill_"
         ) from None
-
-
-class _Memory:
-    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
-
-    def __init__(self, pointer: int, nbytes: int, keep_alive: Any) -> None:
-        self.keep_alive = keep_alive
-        self.__cuda_array_interface__ = {
-            "version": 3,
-            "shape": (nbytes,),
-            "typestr": "|u1",
-            "data": (pointer, False),
-            "strides": None,
-        }
 
 
 def _capsule(out: Any, stream: int) -> Any:
@@ -117,7 +145,7 @@ def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
     return dlpack.Tensor(pointer, shape, strides, dtype, (dlpack.CUDA, device), read_only)
 
 
-def _where(interface: dict[str, Any], gpu: Any) -> int:
+def _where(interface: dict[str, Any], gpu: Any, name: str) -> int:
     """Return the number of the GPU an array is on; of one without memory, of the current one."""
     from seedbed_kernels.cuda_shim import device_of
 
@@ -127,7 +155,7 @@ def _where(interface: dict[str, Any], gpu: Any) -> int:
     number = device_of(pointer)
     if number is None:
         raise ArgumentError(
-            f"out must be in the memory of a GPU; given an address unknown to CUDA: {pointer:#x}"
+            f"{name} must be in the memory of a GPU; given an address unknown to CUDA: {pointer:#x}"
         )
     return number
 

@@ -7,21 +7,21 @@ Orthogonal where CuPy is not installed; where it is, its products are made on th
 memory for the whole matrix some four times, and equal the CPU's within rounding.
 """
 
-import importlib
-import importlib.util
+import contextlib
 import math
 from typing import Any, Self
 
 import numpy as np
 
-from ..values.dtypes import quiet
+from ..values.dtypes import FLOATING_DTYPES, quiet
 from ..values.host import HostArray
 from ..values.recipes import Random, kernel_key, kernel_sampler
 from ..values.seeds import Stream
 from ..values.selection import Keys, Rows
 from ..values.window import Runs
-from . import dlpack
+from . import dlpack, memory
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
+from .ids import DeviceIds
 
 # What the kernels see: they know neither 16-bit format.
 _RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
@@ -61,7 +61,7 @@ class DeviceArray:
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0) -> Self:
         """Return a new array whose values are not set."""
         with on_device(ready(), device) as gpu:
-            data = gpu.device_array(math.prod(shape) * dtype.itemsize, np.uint8)
+            data = memory.allocate(gpu, math.prod(shape) * dtype.itemsize, device, stream)
         return cls(data, shape, dtype, device, stream)
 
     @property
@@ -83,6 +83,16 @@ class DeviceArray:
     def nbytes(self) -> int:
         """The number of bytes."""
         return self.size * self.dtype.itemsize
+
+    @property
+    def data(self) -> Any:
+        """The bytes, as a device array of `numba.cuda`."""
+        return self._data
+
+    @property
+    def handle(self) -> int:
+        """The stream's handle."""
+        return int(self.stream) if self.stream else LEGACY_STREAM
 
     @property
     def pointer(self) -> int:
@@ -198,23 +208,52 @@ class DeviceArray:
     def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
         """Set the elements to those that are selected of a random table.
 
-        Rows by number or by key are made on the host, and copied.
+        Numbers and keys of rows are copied to the GPU where they are on the host. Those on a GPU
+        are not checked: a row whose number is outside the table is NaN.
         """
         if not self.size:
             return
-        if not isinstance(selection, Runs):
-            count = len(selection[0])
-            host = HostArray(self.host().reshape(count, self.size // count), 1)
-            host.random(recipe, selection, stream)
-            self.copy(host.array.reshape(self.shape))
-            return
         from seedbed_kernels import fills_cuda
 
-        key, sampler = kernel_key(stream), kernel_sampler(recipe, self.dtype)
+        sampler = kernel_sampler(recipe, self.dtype)
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
-        flat = self._data.view(bits)
-        with on_device(numba_cuda(), self.device):
-            fills_cuda.fill_window(flat, 0, *selection, key, sampler, self.stream)
+        flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
+        place: Any
+        with on_device(numba_cuda(), self.device) as gpu, contextlib.ExitStack() as reading:
+            ids = None
+            if isinstance(selection, Runs):
+                filler = fills_cuda.Filler(sampler, bits)
+                place = filler.window(*selection)
+            else:
+                where: list[Any]
+                numbers, *where = selection
+                distance = self.size // len(numbers)
+                if isinstance(numbers, DeviceIds):
+                    ids, numbers = numbers, reading.enter_context(numbers.read_by(self))
+                elif isinstance(numbers, np.ndarray):
+                    numbers = gpu.to_device(numbers.view(np.uint64), stream=self.stream)
+                if isinstance(selection, Rows):
+                    filler = fills_cuda.RowFiller(sampler, bits)
+                    row, *window = where
+                    place = filler.rows(numbers, row, distance, *window)
+                else:
+                    filler = fills_cuda.KeyedFiller(sampler, bits)
+                    column, width = where
+                    place = filler.rows(numbers, column, width, distance)
+            filler(flat, 0, self.size, place, key, self.stream)
+            if ids is not None:
+                self.mark(ids)
+
+    def mark(self, ids: DeviceIds) -> None:
+        """Set rows whose numbers are outside the table to NaN, where the dtype has it."""
+        from seedbed_kernels import fills_cuda
+
+        if not self.size or ids.limit is None or self.dtype not in FLOATING_DTYPES:
+            return
+        nan = np.array([np.nan], self.dtype).view(f"u{self.itemsize}")
+        with on_device(numba_cuda(), self.device), ids.read_by(self) as numbers:
+            flat = self._data.view(nan.dtype)
+            fills_cuda.outside(flat, numbers, ids.limit, nan[0], self.stream)
 
     def matrix_at(self, number: int) -> "DeviceArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""
@@ -235,7 +274,8 @@ class DeviceArray:
 
         Without CuPy it is made on the host, and copied.
         """
-        if importlib.util.find_spec("cupy") is None:
+        cupy = memory.cupy()
+        if cupy is None:
             host = HostArray(self.host())
             host.matrix(corner, size, shape, stream, gain, rows)
             self.copy(host.array)
@@ -243,7 +283,6 @@ class DeviceArray:
         from seedbed_kernels import haar_cuda
 
         key = kernel_key(stream)
-        cupy = importlib.import_module("cupy")
         bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
         with (
             on_device(numba_cuda(), self.device),
@@ -272,7 +311,7 @@ class DeviceArray:
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "strides": None,
-            "stream": int(self.stream) if self.stream else LEGACY_STREAM,
+            "stream": self.handle,
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -286,17 +325,24 @@ class DeviceArray:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """Hand the array over to a consumer that works on `stream`, as the protocol says."""
+        """Hand the array over to a consumer that works on `stream`, as the protocol says.
+
+        None and 1 are the legacy default stream, 2 is that of the thread; -1 means not to wait.
+        """
         device = self.__dlpack_device__()
+        if stream is not None and (stream == 0 or stream < _STREAM_IS_MINE):
+            raise BufferError(
+                f"stream must be None, -1, 1, 2 or a handle; given {stream}: 0 may mean 1 or 2"
+            )
         if copy or dl_device not in (None, device):
             raise BufferError("a DeviceArray is handed over where it is, without a copy")
         if stream != _STREAM_IS_MINE:
-            self._wait_on(LEGACY_STREAM if stream is None else int(stream))
+            self.precede(LEGACY_STREAM if stream is None else int(stream))
         return dlpack.export(self.pointer, self.shape, self.dtype, device, self)
 
-    def _wait_on(self, stream: int) -> None:
-        """Let work queued on another stream from now on wait for what is queued on this one."""
-        if stream == (int(self.stream) if self.stream else LEGACY_STREAM):
+    def precede(self, stream: int) -> None:
+        """Let work queued on a stream from now on wait for what is queued on this array's."""
+        if stream == self.handle:
             return
         with on_device(numba_cuda(), self.device) as gpu:
             event = gpu.event(timing=False)

@@ -128,7 +128,7 @@ class Initializer:
         try:
             request = Request(shape, dtype, window=window, rows=rows, out=out, device=device)
             recipe = self.recipe(request.shape)
-            recipe.check(request.shape, request.dtype)
+            request.check(recipe)
             return fill(recipe, request, self.stream(window is None and rows is None))
         except SeedbedError as error:
             error.named(type(self).__name__)
@@ -190,7 +190,7 @@ class Initializer:
         try:
             request = KeyedRequest(keys, width, dtype, columns=columns, out=out, device=device)
             recipe = self.keyed_recipe(request.width, fans)
-            recipe.check(request.shape, request.dtype)
+            request.check(recipe)
             return fill(recipe, request, self.keyed_stream())
         except SeedbedError as error:
             error.named(type(self).__name__)

@@ -47,7 +47,7 @@ def cutting(call: Callable[..., Any]) -> Callable[..., Any]:
                     f"__call__ must return an array of shape {request.shape}; given {values.shape}"
                 )
             recipe = Constant(values)
-            recipe.check(request.shape, request.dtype)
+            request.check(recipe)
             return fill(recipe, request, None)
         except SeedbedError as error:
             error.named(type(self).__name__)

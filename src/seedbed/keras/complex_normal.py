@@ -72,7 +72,7 @@ class ComplexNormal(Initializer):
         )
         parts = recipes.Normal(0.0, recipe.stddev / math.sqrt(2.0))
         with naming(type(self.init).__name__):
-            parts.check(request.shape, request.dtype)
+            request.check(parts)
         pairs = fill(parts, request, self.stream(window is None))
         if recipe.mean:
             pairs[..., 0] += real.type(recipe.mean)

@@ -68,7 +68,7 @@ def sample(
     True
     """
     asked = Request(shape, dtype, **request)
-    recipe.check(asked.shape, asked.dtype)
+    asked.check(recipe)
     return fill(recipe, asked, stream)
 
 
@@ -88,6 +88,7 @@ def _random(recipe: Any, request: Request, target: Any, stream: Stream) -> None:
 def _constant(recipe: Constant, request: Request, target: Any, _: Any) -> None:
     if np.ndim(recipe.value) == 0:
         target.constant(recipe.item(request.dtype))
+        request.mark()
         return
     values = recipe.chosen(request.shape, request.window, _index(request))
     target.copy(np.broadcast_to(values, request.size))

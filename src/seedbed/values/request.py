@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, ArgumentTypeError, as_index, brief, is_one_of
 from .dtypes import as_dtype
 from .host import HostArray
+from .recipes import Constant, Random, Recipe
 from .selection import (
     Keys,
     Rows,
@@ -17,6 +18,7 @@ from .selection import (
     check_keys,
     check_rows,
     check_window_of_rows,
+    on_gpu,
     rows_of,
 )
 from .window import Runs, check_window, runs
@@ -42,7 +44,8 @@ class Request:
         One step-1 slice an axis, inside `shape`; all of it by default. With `rows` the first is
         None.
     rows : slice, or array or sequence of int, optional
-        Numbers of rows, in any order and any shape, which takes the place of the first axis.
+        Numbers of rows, in any order and any shape, which takes the place of the first axis. Those
+        on a GPU are int64 or uint64; they stay there, and are not checked.
     out : array, optional
         Writable, of the shape of what is made, and C-contiguous; with `rows` its rows may have any
         distance. Of NumPy, or on a GPU: anything with ``__cuda_array_interface__`` or
@@ -54,7 +57,7 @@ class Request:
     ----------
     window : tuple of slice or None
         With plain bounds; None where all of the table is made.
-    rows : numpy.ndarray, range or None
+    rows : numpy.ndarray, range, seedbed.gpu.ids.DeviceIds or None
         One-dimensional.
     size : tuple of int
         The shape of what is made.
@@ -75,7 +78,18 @@ class Request:
     (125, 64)
     """
 
-    __slots__ = ("_device", "_outer", "_target", "dtype", "out", "rows", "shape", "size", "window")
+    __slots__ = (
+        "_device",
+        "_ids",
+        "_outer",
+        "_target",
+        "dtype",
+        "out",
+        "rows",
+        "shape",
+        "size",
+        "window",
+    )
 
     def __init__(
         self,
@@ -89,10 +103,14 @@ class Request:
     ) -> None:
         self.shape = shape = check_shape(shape)
         self.dtype = as_dtype(getattr(out, "dtype", None) if dtype is None else dtype)
-        self.rows, outer = None, 0
+        self.rows, self._ids, outer = None, None, 0
         if rows is not None:
             self.window = check_window_of_rows(window, shape)
-            self.rows, ids = check_rows(rows, shape[0])
+            if on_gpu(rows):
+                self.rows = self._ids = _device_ids(rows, "rows", shape[0])
+                ids = self.rows.shape
+            else:
+                self.rows, ids = check_rows(rows, shape[0])
             outer = len(ids)
             self.size = ids + tuple([axis.stop - axis.start for axis in self.window[1:]])
         elif window is None:
@@ -108,10 +126,11 @@ class Request:
         self.out, self._outer = out, outer
         self._device = self._target = None
         on_cpu = device is None or is_one_of(("cpu",), device)
-        if out is None and on_cpu:
-            return
-        if on_cpu and isinstance(out, np.ndarray):
-            self._target = HostArray(check_out(out, self.size, self.dtype, outer), outer)
+        if on_cpu and (out is None or isinstance(out, np.ndarray)):
+            if self._ids is not None:
+                self._ids.check(None)
+            if out is not None:
+                self._target = HostArray(check_out(out, self.size, self.dtype, outer), outer)
             return
         from ..gpu import adopt
 
@@ -119,6 +138,9 @@ class Request:
             self._device = adopt.device_number(device)
         else:
             self._target = adopt.target(out, device, self.size, self.dtype)
+        if self._ids is not None:
+            target: Any = self._target
+            self._ids.check(self._device if target is None else target.device)
 
     def _check_numbers(self) -> None:
         """Refuse a table whose elements cannot be numbered, and a part too large for an array."""
@@ -137,6 +159,22 @@ class Request:
                     f"given {brief(self.shape)} of {self.dtype.name}"
                 )
 
+    def check(self, recipe: Recipe) -> None:
+        """Refuse values that the table cannot have, or that cannot be made where rows are.
+
+        Raises
+        ------
+        ArgumentError
+            If `recipe` does not fit, or is not the same for all rows and their ids are on a GPU.
+        """
+        recipe.check(self.shape, self.dtype)
+        scalar = isinstance(recipe, Constant) and np.ndim(recipe.value) == 0
+        if self._ids is not None and not (scalar or isinstance(recipe, Random)):
+            raise ArgumentError(
+                f"{self._ids.name} on {self._ids.array.name!r} are taken by random initializers "
+                "and those of one value; give ids that are on the host"
+            )
+
     @property
     def selection(self) -> Selection:
         """Which elements are made, as the kernels take it."""
@@ -154,8 +192,15 @@ class Request:
             else:
                 from ..gpu import DeviceArray
 
-                self._target = DeviceArray.empty(self.size, self.dtype, self._device)
+                array = None if self._ids is None else self._ids.array
+                stream = array.stream if array is not None and array.settled else 0
+                self._target = DeviceArray.empty(self.size, self.dtype, self._device, stream)
         return self._target
+
+    def mark(self) -> None:
+        """Set rows of numbers outside the table to NaN, where nobody could check them before."""
+        if self._ids is not None:
+            self.target.mark(self._ids)
 
 
 class KeyedRequest(Request):
@@ -193,7 +238,12 @@ class KeyedRequest(Request):
         self.dtype = as_dtype(getattr(out, "dtype", None) if dtype is None else dtype)
         most = 2**32 if self.dtype.itemsize == 8 else 2**33
         self.width, self.column, count = check_columns(columns, width, most)
-        self.keys, outer = check_keys(keys)
+        self._ids = None
+        if on_gpu(keys):
+            self.keys = self._ids = _device_ids(keys, "keys")
+            outer = self.keys.shape
+        else:
+            self.keys, outer = check_keys(keys)
         self.shape = self.size = (*outer, count)
         self.window = self.rows = None
         self._check_numbers()
@@ -203,6 +253,12 @@ class KeyedRequest(Request):
     def selection(self) -> Selection:
         """Which elements are made, as the kernels take it."""
         return Keys(self.keys, self.column, self.size[-1])
+
+
+def _device_ids(values: Any, name: str, count: int | None = None) -> Any:
+    from ..gpu import adopt
+
+    return adopt.row_ids(values, name, count)
 
 
 def check_shape(shape: Sequence[int], owner: str | None = None) -> tuple[int, ...]:

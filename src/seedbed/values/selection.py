@@ -14,14 +14,16 @@ FEW = 16  # numbers of which Python finds the ends more quickly than NumPy
 Ids = np.ndarray | range
 """Row numbers: one-dimensional, contiguous, int64 or uint64; or an arithmetic sequence."""
 
+GPUS = (2, 13)  # DLPack's numbers of CUDA devices
+
 
 class Rows(NamedTuple):
     """Rows of a table by their numbers, or a window in each of them.
 
     Parameters
     ----------
-    ids : Ids
-        Inside the table.
+    ids : Ids, or seedbed.gpu.ids.DeviceIds
+        Inside the table; of those on a GPU nobody knows.
     row : int
         Elements of a row of the full table.
     base, lengths, strides, run
@@ -41,7 +43,7 @@ class Keys(NamedTuple):
 
     Parameters
     ----------
-    keys : numpy.ndarray
+    keys : numpy.ndarray, or seedbed.gpu.ids.DeviceIds
         One-dimensional, contiguous, uint64.
     column, width : int
         The first column, and how many.
@@ -93,6 +95,15 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
 
 def _outside(number: int, place: int, count: int) -> ArgumentError:
     return ArgumentError(f"rows must lie in [0, {count}); given {number} at place {place}")
+
+
+def on_gpu(values: Any) -> bool:
+    """Return whether an array says that it is in the memory of a GPU."""
+    try:
+        kind, _ = values.__dlpack_device__()
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return hasattr(values, "__cuda_array_interface__")
+    return kind in GPUS
 
 
 def check_window_of_rows(window: Any, shape: tuple[int, ...]) -> Window:

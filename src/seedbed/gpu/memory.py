@@ -1,0 +1,57 @@
+"""Memory of a GPU: of CuPy's pool where CuPy is installed, else of `numba.cuda`."""
+
+import functools
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+LARGE = 1 << 26  # bytes: from there on memory that waits to be freed is freed first
+
+
+class Bytes:
+    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
+
+    def __init__(self, pointer: int, nbytes: int, keep_alive: Any) -> None:
+        self.keep_alive = keep_alive
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (pointer, False),
+            "strides": None,
+        }
+
+
+@functools.cache
+def cupy() -> Any:
+    """Return CuPy, or None where it is not installed or cannot be imported."""
+    if importlib.util.find_spec("cupy") is None:
+        return None
+    try:
+        return importlib.import_module("cupy")
+    except ImportError:  # of another release of CUDA
+        return None
+
+
+def allocate(gpu: Any, nbytes: int, device: int, stream: Any) -> Any:
+    """Return new bytes, as a device array of `numba.cuda`, for work that is queued on a stream.
+
+    Parameters
+    ----------
+    gpu : module
+        `numba.cuda`, with the GPU current.
+    nbytes, device : int
+    stream : numba.cuda stream, or 0
+    """
+    pool = cupy()
+    if pool is not None:
+        from seedbed_kernels import haar_cuda
+
+        with pool.cuda.Device(device), haar_cuda.on_stream(stream):
+            memory = pool.cuda.alloc(nbytes)
+        return gpu.as_cuda_array(Bytes(memory.ptr, nbytes, memory), sync=False)
+    if nbytes >= LARGE:
+        gpu.current_context().deallocations.clear()
+    return gpu.device_array(nbytes, np.uint8)
