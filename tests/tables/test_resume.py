@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from seedbed.storage.atomic import Folder
 from seedbed.tables import job, pipeline
 from tests import processes
 
+ROOT = Path(__file__).parents[2]
 INIT = initializers.RandomNormal(seed=9)
 SHAPE = (20_000, 50)  # 4 MB
 CHUNK = 65_536
@@ -362,6 +364,12 @@ from seedbed import cli, tables
 tables.write = functools.partial(tables.write, chunk_bytes=65_536, checkpoint_seconds=0)
 sys.exit(cli.main())
 """
+
+
+@pytest.mark.parametrize("mode", ["grow", "grow by ids", "grow by keys", "plan"])
+def test_killed_in_other_ways_of_writing(mode):
+    done = processes.run([sys.executable, "-m", "tests.faults.kills", "4", mode], cwd=ROOT)
+    assert f"{mode}: 4 kills" in done.stdout
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
