@@ -23,5 +23,5 @@ seedbed.torch.fill_(model.weight, initializers.TruncatedNormal(stddev=0.02, seed
 assert isinstance(model.weight, DTensor)
 table = model.weight.full_tensor()  # gathered only to be hashed
 if dist.get_rank() == 0:
-    print("SHA-256", hashlib.sha256(table.detach().numpy()).hexdigest())
+    print("SHA-256", hashlib.sha256(table.detach().numpy().tobytes()).hexdigest())
 dist.destroy_process_group()
