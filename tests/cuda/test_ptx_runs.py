@@ -61,7 +61,7 @@ WINDOWS = [
     (MANY_AXES, (slice(1, 3),) * len(MANY_AXES)),
 ]
 # Instructions that decide a value. Some of the others are for indices that never occur.
-VALUE = re.compile(r"\.f\d|^(st|bar|vote|div|popc|brev)|\.shared\.|mul\.wide")
+VALUE = re.compile(r"\.f\d|^(st|bar|vote|div\.(?!s64)|popc|brev)|\.shared\.|mul\.wide")
 
 
 def texts(sampler, dtype, keyed=False):
