@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def by_dask(folder: Path, gb: float, workers: int) -> None:
     print(f"{environment()}\n\n{rows:,} × {COLUMNS} bfloat16, {workers} workers.\n")
     print("| | GB/s | killed | bytes | scheduler's process, MB |\n|---|--:|--:|---|--:|")
     shard_rows = 1024 * max(rows // (1024 * 8 * workers), 1)
-    chunks = {"chunk_rows": 1024, "shard_rows": shard_rows}
+    chunks: dict[str, Any] = {"chunk_rows": 1024, "shard_rows": shard_rows}
     for name, options in (("t.safetensors", {}), ("t.zarr", chunks)):
         (folder / "one").mkdir(exist_ok=True)
         one, path = folder / "one" / name, folder / name
