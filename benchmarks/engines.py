@@ -16,6 +16,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +57,13 @@ def by_dask(folder: Path, gb: float, workers: int) -> None:
     rows = int(gb * 1e9) // (2 * COLUMNS)
     print(f"{environment()}\n\n{rows:,} × {COLUMNS} bfloat16, {workers} workers.\n")
     print("| | GB/s | killed | bytes | scheduler's process, MB |\n|---|--:|--:|---|--:|")
-    for name in ("t.safetensors", "t.zarr"):
+    shard_rows = 1024 * max(rows // (1024 * 8 * workers), 1)
+    chunks: dict[str, Any] = {"chunk_rows": 1024, "shard_rows": shard_rows}
+    for name, options in (("t.safetensors", {}), ("t.zarr", chunks)):
         (folder / "one").mkdir(exist_ok=True)
         one, path = folder / "one" / name, folder / name
         start = time.perf_counter()
-        tables.write(one, INIT, (rows, COLUMNS), "bfloat16")
+        tables.write(one, INIT, (rows, COLUMNS), "bfloat16", **options)
         rate = gb / (time.perf_counter() - start)
         print(f"| {name}, one process | {rate:.2f} | | | |", flush=True)
         cluster = LocalCluster(
@@ -72,7 +75,8 @@ def by_dask(folder: Path, gb: float, workers: int) -> None:
             killer.start()
             before = resident()
             start = time.perf_counter()
-            seedbed.dask.write(path, INIT, (rows, COLUMNS), "bfloat16", parts=8 * workers)
+            parts = 8 * workers
+            seedbed.dask.write(path, INIT, (rows, COLUMNS), "bfloat16", parts=parts, **options)
             rate = gb / (time.perf_counter() - start)
             memory = f"{before:.0f} to {resident():.0f}"
         equal = "equal" if digests(path) == digests(one) else "DIFFERENT"

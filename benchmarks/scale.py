@@ -34,7 +34,7 @@ SAMPLED = 16  # parts, at whose ends windows are drawn
 OUTPUTS = {
     "`.safetensors`": {"path": "t.safetensors"},
     "1024 shards": {"path": "folder", "shards": 1024},
-    "`.zarr`, 2048 files": {"path": "t.zarr", "chunk_rows": 8192, "shard_rows": 8192 * 597},
+    "`.zarr`, 2045 files": {"path": "t.zarr", "chunk_rows": 8192, "shard_rows": 8192 * 597},
 }
 
 

@@ -133,8 +133,6 @@ def test_places_that_the_system_refuses(place, arguments, capsys):
         ["verify", "{}"],
         ["table", "--plan={}"],
         ["table", "--finish", "--out={}"],
-        ["table", "--shape=9x3", "--initializer=zeros", "--out={}"],
-        ["table", "--shape=9x3", "--initializer=zeros", "--out={}", "--shards=2"],
         ["table", "--shape=9x3", "--initializer=zeros", "--out=b.npy", "--grow={}"],
         ["show", "--shape=9x3", "--initializer=zeros", "--out={}"],
     ],
@@ -144,6 +142,29 @@ def test_urls_are_refused(url, arguments, capsys):
     assert main([argument.format(url) for argument in arguments]) == 2
     err = capsys.readouterr().err
     assert "not a URL" in err
+    assert url in err
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://x.org/t.npy", "not a URL"),
+        ("https://x.org/t.zarr", "not a URL"),
+        ("file:///t --shards=2", "not a URL"),
+        ("s3://bucket/t.npy", "a store takes a .zarr, or shards"),
+        ("gs://bucket/t.safetensors", "a store takes a .zarr, or shards"),
+        ("gs://bucket/t", "path must end in"),
+        ("s3://bucket/t.npy --shards=2", "path of shards is a folder"),
+        ("s3://bucket", "PROTOCOL://BUCKET/NAME"),
+    ],
+)
+def test_urls_of_outputs_that_are_refused(url, said, capsys):
+    url, *shards = url.split()
+    arguments = ["table", "--shape=9x3", "--initializer=zeros", f"--out={url}", *shards]
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
     assert url in err
     assert os.listdir() == []
 

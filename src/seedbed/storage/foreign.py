@@ -46,7 +46,7 @@ def local_path(path: Any, name: str = "path") -> Path:
     if _URL.match(text):
         raise ArgumentError(
             f"{name} must be a local file, not a URL; given {brief(text)} "
-            "(tables.write takes s3:// and gs:// for a .zarr and for shards)"
+            "(write it here, then copy it; s3:// and gs:// take a .zarr or shards)"
         )
     return Path(text)
 

@@ -71,7 +71,7 @@ def older(old: str | os.PathLike[str], name: str | None) -> Tensor:
     """Return the tensor of an older file that grows."""
     old = local_path(old, "grow")
     if os.path.isdir(old):
-        raise ArgumentError(f"{old} is a folder of shards; only one file can grow")
+        raise ArgumentError(f"{old} is a folder of shards or chunks; only one file can grow")
     return chosen(tensors(old), name, old)
 
 

@@ -193,7 +193,7 @@ def output_at(
     path = local_path(path) if url is None else Path(url.rpartition("/")[2])
     if shards is not None:
         shards = as_integer(shards, "shards")
-    kind = formats.chosen(path, shards)
+    kind = formats.chosen(path, shards, url or str(path))
     if url is not None and kind.NAME in SINGLE:
         raise ArgumentError(
             f"{url}: a store takes a .zarr, or shards (--shards N), as its objects appear whole: "

@@ -44,8 +44,8 @@ BY_NAME = {one.NAME: one for one in FORMATS}
 BY_SUFFIX = {one.SUFFIX: one for one in FORMATS if one.SUFFIX}
 
 
-def chosen(path: Path, shards_asked: int | None) -> Format:
-    """Return the format in which an output of that name is written."""
+def chosen(path: Path, shards_asked: int | None, given: str) -> Format:
+    """Return the format in which an output of that name, given as errors tell it, is written."""
     found = BY_SUFFIX.get(path.suffix)
     if shards_asked is not None:
         if found is zarr:
@@ -53,12 +53,12 @@ def chosen(path: Path, shards_asked: int | None) -> Format:
                 f"a .zarr is cut by shard_rows, not by shards; given {shards_asked}"
             )
         if found is not None:
-            raise ArgumentError(f"path of shards is a folder; given {brief(str(path))}")
+            raise ArgumentError(f"path of shards is a folder; given {brief(given)}")
         return shards
     if found is None:
         raise ArgumentError(
             f"path must end in {' or '.join(BY_SUFFIX)}, or with --shards N be a folder; "
-            f"given {brief(str(path))}"
+            f"given {brief(given)}"
         )
     return found
 
