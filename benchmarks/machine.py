@@ -13,7 +13,7 @@ from seedbed.values import threads
 from seedbed_kernels import STREAM_VERSION
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "numba", "scipy", "torch", "jax", "tensorflow", "keras")
+PACKAGES = ("numpy", "numba", "scipy", "torch", "jax", "tensorflow", "keras", "mkl", "randomgen")
 
 
 def environment() -> str:

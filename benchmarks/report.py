@@ -139,18 +139,18 @@ def aims(
 
 def plot_bars(found: Rates, path: Path) -> None:
     """Draw float32 rates of all libraries side by side."""
-    figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    names = [name for name in LIBRARIES if any(key[2] == name for key in found)]
+    figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    names = [name for name in LIBRARIES if any(key[1:] == ("float32", name) for key in found)]
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         heights = [found.get((kind, "float32", name), 0.0) / 1e9 for kind in DISTRIBUTIONS]
         places = [x + (i - (len(names) - 1) / 2) * width for x in range(len(DISTRIBUTIONS))]
         bars = axes.bar(places, heights, width, label=name, color=COLOURS[name])
-        axes.bar_label(bars, [f"{h:.2f}" if h else "" for h in heights], fontsize=7)
+        axes.bar_label(bars, [f"{h:.2f}" if h else "" for h in heights], fontsize=6)
     axes.set_xticks(range(len(DISTRIBUTIONS)), DISTRIBUTIONS)
     axes.set_yscale("log")
     axes.set_ylabel("10⁹ float32 values/s")
-    figure.legend(ncols=len(names), fontsize=8, loc="outside upper center")
+    figure.legend(ncols=(len(names) + 1) // 2, fontsize=8, loc="outside upper center")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 

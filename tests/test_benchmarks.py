@@ -31,6 +31,7 @@ def test_what_mkl_is_timed_with_are_the_distributions_named(library, dtype):
         pytest.skip("needs mkl")
     for distribution, stddev in (("uniform", 0.1 / 12**0.5), ("normal", 0.05)):
         call = contenders.contender(library, distribution, dtype, 10**5)
+        assert call is not None
         values = call()
         again = call()
         assert abs(values.mean()) < 6 * stddev / 10**2.5

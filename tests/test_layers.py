@@ -126,3 +126,11 @@ def test_drawing_on_the_cpu_never_touches_cuda():
         "print(*[m for m in sys.modules if m.startswith(('numba.cuda', 'numba_cuda.numba.cuda'))])"
     )
     assert not [m for m in processes.output(code).split() if m not in ("numba.cuda",)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_module_reads_the_time_of_day(path):
+    """Whatever waits or saves now and then goes by a clock that never jumps."""
+    text = path.read_text()
+    for clock in ("time.time(", "time_ns(", "datetime", "time.localtime", "time.gmtime"):
+        assert clock not in text, clock

@@ -126,7 +126,7 @@ def kill_one(cluster, path, killed):
 
 if __name__ == "__main__":
     with dask.config.set({"distributed.worker.daemon": False}):
-        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         init, shape = initializers.TruncatedNormal(stddev=0.02, seed=7), (200_000, 64)
         for file, options in (

@@ -13,7 +13,7 @@ from seedbed import initializers, tables
 
 INIT = initializers.TruncatedNormal(stddev=0.02, seed=7)
 SHAPE = (3007, 40)
-WINDOWS = 200
+WINDOWS = 25
 
 
 def by_zarr(path):
@@ -48,7 +48,7 @@ def test_random_windows_are_equal(tmp_path, reader, dtype, shard_rows):
     read = {"zarr": by_zarr, "dask": by_dask, "tensorstore": by_tensorstore}.get(reader, by_seedbed)
     window_of = read(path)
     random = np.random.default_rng(5)
-    for _ in range(WINDOWS // 8):
+    for _ in range(WINDOWS):
         bounds = (np.sort(random.integers(0, size + 1, 2)) for size in SHAPE)
         window = tuple(slice(int(start), int(stop)) for start, stop in bounds)
         found = np.asarray(window_of(window))

@@ -216,7 +216,7 @@ def test_chunks_that_are_refused(tmp_path, message, shape, options):
     assert not os.listdir(tmp_path)
 
 
-def test_chunks_are_for_zarr(tmp_path):
+def test_other_formats_have_no_chunks(tmp_path):
     with pytest.raises(ArgumentError, match=r"are for \.zarr"):
         tables.write(tmp_path / "t.npy", INIT, SHAPE, chunk_rows=5)
 

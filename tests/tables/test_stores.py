@@ -5,6 +5,7 @@ The objects are compared with the files of a local job.
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
@@ -14,8 +15,9 @@ import pytest
 
 from seedbed import initializers, tables
 from seedbed.cli import main
-from seedbed.errors import ArgumentError, OutputError
+from seedbed.errors import ArgumentError, OutputError, StorageError
 from seedbed.storage import objects
+from seedbed.tables import uploading
 from tests import processes
 from tests.proxy import Proxy
 
@@ -132,7 +134,7 @@ def test_a_damaged_object_is_written_again(store, tmp_path):
     data = bytearray(fs.cat_file(f"{url}/c.0.0"))
     data[5000] ^= 1
     fs.pipe_file(f"{url}/c.0.0", bytes(data))
-    summary = tables.write(url, INIT, SHAPE, resume=True, **CHUNKS)
+    summary = tables.write(url, INIT, SHAPE, resume=True, force=True, **CHUNKS)  # not anew
     assert summary.values == 4 * 1000 * 64
     assert names(store, bucket) == files(tmp_path / "t.zarr")
 
@@ -184,6 +186,24 @@ def test_the_command(store, capsys):
     assert f"{store[1]}/t.zarr: 100 × 64 float32 Ones in 2 files" in capsys.readouterr().out
     assert main(["table", *options, f"--out={store[1]}/t.zarr"]) == 2
     assert "exists" in capsys.readouterr().err
+    assert main(["table", *options, f"--out={store[1]}/t.zarr", "--resume"]) == 0
+    assert "was complete" in capsys.readouterr().out
+
+
+def test_an_older_file_that_changes_meanwhile_is_noticed(store, server, tmp_path, monkeypatch):
+    old = tmp_path / "old.npy"
+    np.save(old, np.ones((100, 3), "float32"))
+    finish = uploading.Upload._finish
+
+    def late(self):
+        os.utime(old, (1, 1))
+        finish(self)
+
+    monkeypatch.setattr(uploading.Upload, "_finish", late)
+    url = f"{store[1]}/t.zarr"
+    with pytest.raises(StorageError, match="an older file changed meanwhile"):
+        tables.write(url, INIT, (250, 3), grow=old, chunk_rows=30)
+    assert "t.zarr/zarr.json" not in names(store, store[1])
 
 
 @pytest.mark.dask

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, MissingPackageError, naming
+from ..errors import ArgumentError, ArgumentTypeError, MissingPackageError, brief, naming
 from ..values.dtypes import as_dtype, largest_below, smallest_not_below
 from ..values.recipes import Haar, Normal, Recipe, TruncatedNormal, Uniform
 from ..values.request import check_shape
@@ -59,7 +59,7 @@ def picture(init: Any, shape: Any, dtype: Any = None) -> Picture:
     """
     with naming("show"):
         if not hasattr(init, "recipe"):
-            raise ArgumentTypeError(f"must be given an initializer of Seedbed; given {init!r}")
+            raise ArgumentTypeError(f"must be given an initializer of Seedbed; given {brief(init)}")
         shape, dtype = check_shape(shape, "show"), as_dtype(dtype, "show")
         try:
             from .figure import ShownFigure

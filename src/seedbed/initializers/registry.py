@@ -195,7 +195,7 @@ def _made(config: Any, custom: Mapping[str, Any], known: Mapping[str, type]) -> 
     if unknown:
         names = [key for key in allowed if key != "self"]
         raise ArgumentError(
-            f"unknown argument {unknown[0]!r}; allowed: {', '.join(names) or 'none'}"
+            f"unknown argument {brief(unknown[0])}; allowed: {', '.join(names) or 'none'}"
         ).named(kind.__name__)
     return kind.from_config(arguments)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -216,7 +216,8 @@ def _find(config: dict[str, Any], custom: Mapping[str, Any], known: Mapping[str,
         if inspect.isclass(kind) and issubclass(kind, Initializer):
             return kind
         raise ArgumentError(
-            f"unknown initializer {registered or name!r}: {name} of the module {module} is no "
+            f"unknown initializer {brief(registered or name)}: {name[:100]} of the module "
+            f"{str(module)[:100]} is no "
             "class of Seedbed; import that module first, or name the class in custom_objects"
         )
     for found in (name, name.removesuffix("V2")):  # as Keras 2 calls them, too
@@ -224,9 +225,10 @@ def _find(config: dict[str, Any], custom: Mapping[str, Any], known: Mapping[str,
             return known[found]
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().rstrip("_")
     if plain in CLASSES or plain in ELSEWHERE:  # in another spelling, or of another library
-        raise ArgumentError(f"unknown initializer {name!r}; nearest: {ELSEWHERE.get(plain, plain)}")
+        nearest = ELSEWHERE.get(plain, plain)
+        raise ArgumentError(f"unknown initializer {brief(name)}; nearest: {nearest}")
     near = difflib.get_close_matches(name, known, 4, 0.6) or sorted(CLASSES)
-    raise ArgumentError(f"unknown initializer {name!r}; nearest: {', '.join(near)}")
+    raise ArgumentError(f"unknown initializer {brief(name)}; nearest: {', '.join(near)}")
 
 
 __all__ = [

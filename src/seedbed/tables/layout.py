@@ -13,7 +13,7 @@ import numpy as np
 
 from seedbed_kernels import STREAM_VERSION
 
-from ..errors import ArgumentError, FormatError
+from ..errors import ArgumentError, FormatError, brief
 from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
@@ -179,7 +179,10 @@ class Tensor:
         }
         for key, value in self.told.items():
             if value != right[key]:
-                return f"{self.name}: {key} is {value!r} in the metadata, should be {right[key]!r}"
+                return (
+                    f"{self.name}: {key} is {brief(value)} in the metadata, "
+                    f"should be {brief(right[key])}"
+                )
         return ""
 
     def extent(self, table: Table) -> Extent:

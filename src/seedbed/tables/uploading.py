@@ -62,6 +62,7 @@ class Upload:
         self.values = self.nbytes = 0
         self.missing: list[str] = []
         self._last = dict(output.last_files) or {INDEX: _index(output)}
+        self._described = output.describe()
         self._own: set[str] = set()  # objects that this job has written or compared
 
     def run(self) -> None:
@@ -99,7 +100,8 @@ class Upload:
     def _begin(self) -> dict[str, int] | None:
         there, ours = dict(self.store.sizes()), {file.name for file in self.output.files}
         resume, force = self.options.resume, self.options.force
-        if there.keys() >= self._last.keys():
+        complete = there.keys() >= self._last.keys()
+        if complete:
             if not resume and not force:
                 raise OutputError(f"{self.url}: exists; --force replaces it")
             found = self._wrong(there) if resume else ""
@@ -107,31 +109,42 @@ class Upload:
                 return None
             if not force:
                 raise OutputError(f"{self.url}: exists, but {found}; --force replaces it")
-        described = self.output.describe()
         told = self.store.read_small(STATE, MAX_BYTES)
-        if told is not None and not force:
-            with understanding(self.url + STATE, "damaged"):
-                saved = mapping(parse_json(told), "state")
-            for key, here, other in differences(described, saved):
-                raise OutputError(
-                    f"{self.url}{STATE}: of another job: {key} is {other!r} there, {here!r} here"
-                )
-            begin, end = self.part.share(len(self.output.files))
-            mine = {file.name for file in self.output.files[begin:end]}
-            if not resume and mine & there.keys():
-                raise OutputError(
-                    f"{self.url}: {len(mine & there.keys())} objects are there from an earlier "
-                    "job; --resume continues it, --force starts again"
-                )
-        elif there and not force:
-            raise OutputError(f"{self.url}: is not empty, and is no unfinished table; remove it")
-        if force:  # what tells that the rest is complete goes first
+        if not force:
+            self._check_earlier(told, there)
+        anew = force and (complete or not resume or self._difference(told) != "")
+        if anew:  # what tells that the rest is complete goes first
             for name in (*self._last, *ours & there.keys()):
                 self.store.remove(name)
             there = {}
-        if told is None or force:
-            self.store.put(STATE, json.dumps(described).encode())
+        if told is None or anew:
+            self.store.put(STATE, json.dumps(self._described).encode())
         return there
+
+    def _check_earlier(self, told: bytes | None, there: dict[str, int]) -> None:
+        """Refuse to write over the objects of somebody else, or of a job that is not resumed."""
+        difference = self._difference(told)
+        if difference:
+            raise OutputError(f"{self.url}{STATE}: of another job: {difference}")
+        if told is None and there:
+            raise OutputError(f"{self.url}: is not empty, and is no unfinished table; remove it")
+        begin, end = self.part.share(len(self.output.files))
+        mine = {file.name for file in self.output.files[begin:end]} & there.keys()
+        if mine and not self.options.resume:
+            raise OutputError(
+                f"{self.url}: {len(mine)} objects are there from an earlier job; "
+                "--resume continues it, --force starts again"
+            )
+
+    def _difference(self, told: bytes | None) -> str:
+        """Return in what the job that an object tells of is another one, or nothing."""
+        if told is None:
+            return ""
+        with understanding(self.url + STATE, "damaged"):
+            saved = mapping(parse_json(told), "state")
+        for key, here, there in differences(self._described, saved):
+            return f"{key} is {there!r} there, {here!r} here"
+        return ""
 
     def _upload(self, file: File, shown: Any) -> None:
         for left in attempts():
@@ -201,6 +214,10 @@ class Upload:
             if found:
                 what = f"{file.name}: {found}; --resume of its part writes it again"
                 raise StorageError(None, what, self.url)
+        if self.output.describe() != self._described:
+            raise StorageError(
+                None, "an older file changed meanwhile; --force starts again", self.url
+            )
         for name, data in self._last.items():
             self.store.put(name, data)
         self.store.remove(STATE)

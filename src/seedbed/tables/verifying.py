@@ -274,7 +274,8 @@ def _gap(tables: list[Table]) -> str:
         first, *others = ({**piece.describe(), "rows": None} for piece in pieces)
         for other in others:
             for key, one, another in differences(first, other):
-                return f"shards of {name} are of different jobs: {key} {one!r} and {another!r}"
+                told = f"{key} {brief(one)} and {brief(another)}"
+                return f"shards of {name} are of different jobs: {told}"
         whole = pieces[0].shape[0] if pieces[0].shape else 0
         end = 0
         for start, stop in (*sorted(piece.rows or (0, whole) for piece in pieces), (whole, whole)):

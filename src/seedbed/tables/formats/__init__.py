@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ...errors import ArgumentError, FormatError
+from ...errors import ArgumentError, FormatError, brief
 from ...storage.foreign import local_path
 from ..layout import Chunks, File, Tensor
 from ..table import Table
@@ -53,12 +53,12 @@ def chosen(path: Path, shards_asked: int | None) -> Format:
                 f"a .zarr is cut by shard_rows, not by shards; given {shards_asked}"
             )
         if found is not None:
-            raise ArgumentError(f"path of shards is a folder; given {str(path)!r}")
+            raise ArgumentError(f"path of shards is a folder; given {brief(str(path))}")
         return shards
     if found is None:
         raise ArgumentError(
             f"path must end in {' or '.join(BY_SUFFIX)}, or with --shards N be a folder; "
-            f"given {str(path)!r}"
+            f"given {brief(str(path))}"
         )
     return found
 
