@@ -367,9 +367,10 @@ def _conversion(name: str, words: list[str]) -> Operation:
     *mode, target, source = words
     if name == "cvt.rn.bf16.f32":
         return Operation(bfloat16, np.uint16, [np.float32])
-    if name == "cvt.rn.bf16x2.f32":  # the first operand goes into the upper half
-        return Operation(
-            lambda a, b: bfloat16(a).astype(np.uint32) << np.uint32(16) | bfloat16(b),
+    if name in ("cvt.rn.bf16x2.f32", "cvt.rn.f16x2.f32"):
+        half = bfloat16 if "bf" in name else lambda a: a.astype(np.float16).view(np.uint16)
+        return Operation(  # the first operand goes into the upper half
+            lambda a, b: half(a).astype(np.uint32) << np.uint32(16) | half(b),
             np.uint32,
             [np.float32] * 2,
         )

@@ -249,8 +249,8 @@ class Run:
             constant = np.array([bits]).view(kind)
         elif operand in self.kernel.shared:
             constant = np.array([self.kernel.shared[operand]]).astype(kind)
-        elif re.fullmatch(r"-?\d+|0x[0-9A-Fa-f]+", operand):
-            constant = np.array([int(operand, 0) % 2**64], np.uint64).astype(kind)
+        elif re.fullmatch(r"-?\d+|0x[0-9A-Fa-f]+U?", operand):
+            constant = np.array([int(operand.rstrip("U"), 0) % 2**64], np.uint64).astype(kind)
         else:
             raise PtxError(f"unknown operand {operand}")
         return lambda threads: constant

@@ -163,9 +163,11 @@ def test_rounding_to_16_bits():
         brain = values.astype(ml_dtypes.bfloat16).view(np.uint16)
         found = operation("cvt.rn.f16.f32").function(values).view(np.uint16)
         pairs = operation("cvt.rn.bf16x2.f32").function(values, values[::-1])
+        halves = operation("cvt.rn.f16x2.f32").function(values, values[::-1])
     np.testing.assert_array_equal(found, half)
     np.testing.assert_array_equal(operation("cvt.rn.bf16.f32").function(values), brain)
     np.testing.assert_array_equal(pairs, brain.astype(np.uint32) << 16 | brain[::-1])
+    np.testing.assert_array_equal(halves, half.astype(np.uint32) << 16 | half[::-1])
 
 
 @pytest.mark.parametrize(("name", "nan"), [("setp.lt.f32", False), ("setp.ltu.f32", True)])
