@@ -102,7 +102,9 @@ class Request:
         device: str | None = None,
     ) -> None:
         self.shape = shape = check_shape(shape)
-        self.dtype = as_dtype(getattr(out, "dtype", None) if dtype is None else dtype)
+        if dtype is None and out is not None:
+            dtype = getattr(out, "dtype", None)
+        self.dtype = as_dtype(dtype)
         self.rows, self._ids, outer = None, None, 0
         if rows is not None:
             self.window = check_window_of_rows(window, shape)
@@ -125,6 +127,8 @@ class Request:
         """Find where the values go; the first `outer` axes of `out` may have any distance."""
         self.out, self._outer = out, outer
         self._device = self._target = None
+        if out is device is self._ids is None:  # most calls, and small ones are quick
+            return
         on_cpu = device is None or is_one_of(("cpu",), device)
         if on_cpu and (out is None or isinstance(out, np.ndarray)):
             if self._ids is not None:
@@ -168,8 +172,10 @@ class Request:
             If `recipe` does not fit, or is not the same for all rows and their ids are on a GPU.
         """
         recipe.check(self.shape, self.dtype)
+        if self._ids is None:
+            return
         scalar = isinstance(recipe, Constant) and np.ndim(recipe.value) == 0
-        if self._ids is not None and not (scalar or isinstance(recipe, Random)):
+        if not (scalar or isinstance(recipe, Random)):
             raise ArgumentError(
                 f"{self._ids.name} on {self._ids.array.name!r} are taken by random initializers "
                 "and those of one value; give ids that are on the host"
