@@ -348,7 +348,8 @@ def exchanged(pattern, replacement, number=0):
 
     def change(text):
         found = list(re.finditer(pattern, text, re.MULTILINE))[number]
-        return text[: found.start()] + found.expand(replacement) + text[found.end() :]
+        new = replacement(found) if callable(replacement) else found.expand(replacement)
+        return text[: found.start()] + new + text[found.end() :]
 
     return change
 
@@ -367,6 +368,7 @@ def one_bit(number, bit=0):
 T, N, U = samplers.TruncatedNormal, samplers.Normal, samplers.Uniform
 NARROW, TAIL = samplers.NarrowNormal, samplers.TailNormal
 STORE = r"st\.global\.(?:[fbu]32) \[(%rd\d+)(?:\+\d+)?\]"
+OPPOSITE = {"ge": "lt", "lt": "ge"}
 FAULTS = {
     **{f"barrier {i} dropped": (T, "float32", dropped("bar.warp.sync", i)) for i in range(4)},
     **{f"coefficient {i}, bit {b}": (N, "float32", one_bit(i, b))
@@ -391,7 +393,8 @@ FAULTS = {
     "half a warp": (T, "float32", exchanged(r"bar\.warp\.sync\s+-1", "bar.warp.sync 65535")),
     "bound": (T, "float32", exchanged(r"setp\.lt\.f32", "setp.gt.f32")),
     "rounding": (N, "uint16", exchanged(", 32767;", ", 0;")),
-    "narrow slope": (NARROW, "float32", exchanged(r"setp\.(ge|lt|geu|ltu)\.f32", "setp.le.f32")),
+    "narrow slope": (NARROW, "float32", exchanged(
+        r"setp\.(ge|lt)(u?)\.f32", lambda found: f"setp.{OPPOSITE[found[1]]}{found[2]}.f32")),
     "tail division": (TAIL, "float64", exchanged(
         r"div\.rn\.f64 (\S+), (\S+), (\S+);", r"div.rn.f64 \1, \3, \2;")),
     "lane": (U, "float32", exchanged(r"%laneid", "%tid.x")),

@@ -31,12 +31,12 @@ SAMPLES = {
 def test_distribution_and_moments(name, sample, dtype):
     init, law = LAWS[name]
     values = SAMPLES[sample](init, dtype).ravel().astype(np.float64)
-    assert stats.kstest(values, law.cdf).pvalue > LIMIT
+    with np.errstate(under="ignore"):  # in SciPy's densities
+        assert stats.kstest(values, law.cdf).pvalue > LIMIT
+        moments = {p: law.expect(lambda x, p=p: (x - law.mean()) ** p) for p in (1, 2, 3, 4, 6, 8)}
     central = values - law.mean()
     for power in (1, 2, 3, 4):
-        mean, square = (
-            law.expect(lambda x, p=p: (x - law.mean()) ** p) for p in (power, 2 * power)
-        )
+        mean, square = moments[power], moments[2 * power]
         z = (np.mean(central**power) - mean) / np.sqrt((square - mean**2) / COUNT)
         assert 2 * stats.norm.sf(abs(z)) > LIMIT
 
