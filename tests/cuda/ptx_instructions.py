@@ -291,7 +291,9 @@ def operation(name: str, root: Callable[[Any], Any] = rsqrt) -> Operation:
         return Operation(function, kind := type_of(words[-1]), [kind] * count)
     if verb == "popc":
         given = type_of(words[0])
-        return Operation(lambda a: np.bitwise_count(a).astype(np.uint32), np.uint32, [given])
+        return Operation(
+            np.vectorize(lambda a: int(a).bit_count(), otypes=[np.uint32]), np.uint32, [given]
+        )
     if verb == "cvt":
         return _conversion(name, words)
     if verb == "setp" and len(words) == 2:

@@ -69,6 +69,7 @@ def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
 
 
 def test_a_numpy_that_numba_cuda_does_not_know(monkeypatch):
+    pytest.importorskip("numba_cuda")
     version = importlib.metadata.version("numba-cuda")
     monkeypatch.setattr(cuda_shim, "cuda", numba_cuda())
     monkeypatch.delitem(sys.modules, "numba.cuda.np.arrayobj", raising=False)
