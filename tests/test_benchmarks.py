@@ -69,8 +69,7 @@ def test_the_gpu_benchmark_compares_bits_in_the_simulator():
 
 def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
     for what in scale.OUTPUTS.values():
-        seconds, whole, equal = scale.planned(what, 3)
-        assert seconds > 0
+        _, whole, equal = scale.planned(what, 3)
         assert whole
         assert equal
     digests = {scale.written(tmp_path, of)[2] for of in (1, 5)}

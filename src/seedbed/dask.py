@@ -24,13 +24,13 @@ except ImportError as error:
     raise ImportError("seedbed.dask needs Dask: python -m pip install 'seedbed[dask]'") from error
 
 from . import initializers, tables
-from .errors import ArgumentError, ArgumentTypeError, brief, naming
+from .errors import ArgumentError, ArgumentTypeError, as_integer, brief, naming
 from .initializers import Initializer
 from .locks import renewed_lock
 from .storage.locks import TakenError
 from .storage.objects import url_of
 from .tables.job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
-from .tables.output import Output, Part, as_integer, check_part, output_at
+from .tables.output import Output, Part, check_part, output_at
 from .tables.table import table as make_table
 from .tables.uploading import Upload
 from .values.dtypes import as_dtype

@@ -82,6 +82,14 @@ def as_index(value: Any) -> int:
         raise TypeError(str(error)) from None
 
 
+def as_integer(value: Any, name: str) -> int:
+    """Return an argument that must be an integer, as one."""
+    try:
+        return as_index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} must be an integer; given {brief(value)}") from None
+
+
 @contextlib.contextmanager
 def naming(owner: str) -> Iterator[None]:
     """Add the name of what was called to errors from within."""

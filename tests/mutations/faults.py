@@ -111,7 +111,7 @@ FAULTS = [
     ),
     *_guards(
         "values/selection",
-        ("rows outside", "ends[0] >= 0 and ends[1] < count", "ends[0] >= 0 and ends[1] <= count", "tests/values/test_rows.py::test_what_is_refused"),
+        ("rows outside", "least >= 0 and most < count", "least >= 0 and most <= count", "tests/values/test_rows.py::test_what_is_refused"),
     ),
     *_guards(
         "values/seeds",
@@ -173,7 +173,7 @@ FAULTS = [
     ),
     *_guards(
         "values/selection",
-        ("negative rows", "(ends[0] >= 0 and ends[1] < count)", "(ends[1] < count)", f"{ROWS}::test_what_is_refused"),
+        ("negative rows", "(least >= 0 and most < count)", "(most < count)", f"{ROWS}::test_what_is_refused"),
         ("windows of rows", "inner = runs(shape[1:], window[1:])", "inner = runs(shape[1:], tuple(slice(0, n) for n in shape[1:]))",
          f"{ROWS}::test_rows_are_those_of_the_whole_table"),
         ("keys of 65 bits", "all(-(2**63) <= number < 2**64", "all(-(2**64) <= number < 2**64", f"{KEYED}::test_what_is_refused"),

@@ -17,8 +17,8 @@ import safetensors
 from seedbed import initializers, tables
 from seedbed.cli import main
 from seedbed.errors import FormatError, SeedbedError
-from seedbed.tables import state
 from tests import processes
+from tests.fuzz.files import mutated, signed
 
 INIT = initializers.RandomNormal(seed=21)
 PART = (2000, 3)  # several pages, so that part 1 of 2 holds something
@@ -59,12 +59,6 @@ def split(data):
 def joined(header, data):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
-
-
-def signed(body):
-    """Return a state with a checksum that fits."""
-    body.pop("checksum", None)
-    return json.dumps({**body, "checksum": state._checksum(body)}).encode()
 
 
 TENSOR = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
@@ -362,30 +356,6 @@ def test_memory_is_bounded_whatever_a_header_claims(claim):
     finally:
         tracemalloc.stop()
     assert peak < 100e6 + 20 * size
-
-
-JUNK = [b"[", b"{", b'"', b"-", b"1e999", b"NaN", b"null", b"\x00", b"\xff", b"-1", b"9" * 25]
-JUNK += [b"[" * 8, b"1.5", b'"a"', b"(", b")", b"~", b",", b":", b"'", b"\\", b"\\ud800"]
-
-
-def mutated(data, chance):
-    data = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 5])):
-        at = chance.randrange(min(len(data), 900))
-        kind = chance.randrange(5)
-        if kind == 0:
-            data[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            del data[at : at + chance.randrange(1, 20)]
-        elif kind == 2:
-            data[at:at] = chance.choice(JUNK) * chance.choice([1, 1, 500])
-        elif kind == 3:
-            data[at : at + 4] = chance.choice(JUNK)
-        else:
-            del data[at:]
-        if not data:
-            break
-    return bytes(data)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.safetensors", "one/shard.safetensors"])

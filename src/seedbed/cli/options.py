@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     table = add("table", "Write tables to disk.")
     _add_values(table)
     table.add_argument(
-        "--out", metavar="FILE", help=".npy, .safetensors, .zarr, or a folder for --shards"
+        "--out",
+        metavar="FILE",
+        help=".npy, .safetensors, .zarr, or a folder for --shards; the last two also at s3:// or gs://",
     )
     table.add_argument("--name", help="of the tensor in a .safetensors file (default: weight)")
     table.add_argument("--rows", metavar="A:B", help="write only these rows")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from seedbed_kernels import STREAM_VERSION
 
 from .. import __version__
-from ..errors import ArgumentError, ArgumentTypeError, FormatError, as_index, brief
+from ..errors import ArgumentError, FormatError, as_integer, brief
 from ..locks import cached_property
 from ..storage.atomic import Folder, resolved
 from ..storage.foreign import local_path, mapping, natural, naturals
@@ -233,11 +233,3 @@ def check_part(part: tuple[int, int] | None, output: Output) -> Part:
         if of > 1 and one.whole is not None:
             raise ArgumentError(f"{type(one.init).__name__} is computed as a whole: no parts")
     return Part(number, of)
-
-
-def as_integer(value: Any, name: str) -> int:
-    """Return an argument that must be an integer, as one."""
-    try:
-        return as_index(value)
-    except TypeError:
-        raise ArgumentTypeError(f"{name} must be an integer; given {brief(value)}") from None

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Literal, NamedTuple
 
-from ..errors import ArgumentError, ArgumentTypeError, brief, naming
+from ..errors import ArgumentError, ArgumentTypeError, as_integer, brief, naming
 from .finishing import few
 from .growing import grown, matrix, older
 from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
-from .output import Output, Part, as_integer, output_at
+from .output import Output, Part, output_at
 from .placing import check_ids, read_ids
 from .table import table
 from .uploading import Upload

@@ -84,12 +84,13 @@ def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
         return range(rows.start, rows.start + length * rows.step, rows.step), (length,)
     ids = _integers(rows, "rows")
     flat = ids.reshape(-1)
-    few = flat.tolist() if flat.size <= FEW else None
-    ends = (min(few), max(few)) if few else (int(flat.min()), int(flat.max())) if flat.size else ()
-    if ends and not (ends[0] >= 0 and ends[1] < count):
-        lost = flat < 0 if ends[1] < count else (flat < 0) | (flat >= count)
-        place = int(np.argmax(lost))
-        raise _outside(int(flat[place]), place, count)
+    if flat.size:
+        numbers = flat.tolist() if flat.size <= FEW else (int(flat.min()), int(flat.max()))
+        least, most = min(numbers), max(numbers)
+        if not (least >= 0 and most < count):
+            lost = flat < 0 if most < count else (flat < 0) | (flat >= count)
+            place = int(np.argmax(lost))
+            raise _outside(int(flat[place]), place, count)
     return flat, ids.shape
 
 

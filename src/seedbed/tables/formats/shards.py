@@ -4,7 +4,6 @@ Names are those of ``torch.distributed.checkpoint.HuggingFaceStorageWriter``.
 """
 
 import functools
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ MOST = 99_999  # whose names have five digits
 def arrange(tables: Sequence[Table], shards: int | None, chunks: Chunks | None) -> tuple[File, ...]:
     """Return the files of an output."""
     assert shards is not None
-    if operator.index(shards) > MOST:
+    if shards > MOST:
         raise ArgumentError(f"shards must be at most {MOST:,}; given {shards}")
     for one in tables:
         if one.rows is not None or not one.shape:

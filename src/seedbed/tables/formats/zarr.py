@@ -9,7 +9,6 @@ resume and checks are those of all tables. ``zarr.json``, without which it is no
 import functools
 import json
 import math
-import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ import numpy as np
 from seedbed_kernels import STREAM_VERSION
 
 from ... import __version__
-from ...errors import ArgumentError, ArgumentTypeError, FormatError, brief
+from ...errors import ArgumentError, FormatError, as_integer, brief
 from ...storage.direct import read_all
 from ...storage.foreign import (
     mapping,
@@ -59,12 +58,10 @@ def chosen_chunks(table: Table, rows: Any, shard: Any) -> Chunks:
     """
     if table.rows is not None or not table.size:
         raise ArgumentError("a .zarr holds a whole table of one row or more")
-    height, row = (
-        table.shape[0] if table.shape else 0,
-        table.nbytes // max(table.shape[:1], (1,))[0],
-    )
-    if not height:
+    if not table.shape:
         raise ArgumentError("a .zarr holds a table of rank 1 or more; given ()")
+    height = table.shape[0]
+    row = table.nbytes // height
     if rows is None and shard is not None:
         raise ArgumentError(f"shard_rows must be given with chunk_rows; given {brief(shard)}")
     rows = max(CHUNK_BYTES // row, 1) if rows is None else _positive(rows, "chunk_rows")
@@ -73,18 +70,16 @@ def chosen_chunks(table: Table, rows: Any, shard: Any) -> Chunks:
     if shard is None:
         together = max(min(SHARD_CHUNKS, count), -(-count // FILES))
         return Chunks(rows, rows * together)
-    if _positive(shard, "shard_rows") % rows:
+    shard = _positive(shard, "shard_rows")
+    if shard % rows:
         raise ArgumentError(
             f"shard_rows must be a multiple of the {rows} chunk_rows; given {brief(shard)}"
         )
-    return Chunks(rows, min(operator.index(shard), rows * count))
+    return Chunks(rows, min(shard, rows * count))
 
 
 def _positive(value: Any, name: str) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(f"{name} must be an integer; given {brief(value)}") from None
+    number = as_integer(value, name)
     if number < 1:
         raise ArgumentError(f"{name} must be at least 1; given {brief(value)}")
     return number
