@@ -23,7 +23,7 @@ import numpy as np
 from numba.extending import overload
 
 from .blocks_cpu import BLOCK, SIDE, add_product, add_transposed
-from .compiling import INSIDE, kernel
+from .compiling import INSIDE, inlined, kernel
 from .floats import ROUNDED
 from .memory import empty
 
@@ -53,14 +53,14 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-@kernel
+@inlined
 def clear(blocks, at):
     """Set the block at an offset to zero."""
     for i in range(at, at + BLOCK):
         blocks[i] = 0
 
 
-@kernel
+@inlined
 def transpose(source, out):
     """Copy the top left of `source` to a block, transposed."""
     for i in range(SIDE):
@@ -147,7 +147,7 @@ def invert(s, v, half, inverses, begin, end):
         invert_block(s[0, slab, slab], half[slab * SIDE :], inverses[slab])
 
 
-@kernel
+@inlined
 def invert_block(products, half, inverse):
     """Invert a diagonal block of S: `half`, and above it that of VᵀV."""
     for j in range(SIDE):
@@ -273,7 +273,7 @@ def _rounded(value, out):
     return lambda value, out: own(value)
 
 
-@kernel
+@inlined
 def store(out, steps, corner, size, block, t, j, signs, gain):
     """Write block (t, j) of gain · Q to the window, given that of V M."""
     if t == j:

@@ -15,6 +15,7 @@ import numba.extending
 import numpy.ma  # noqa: F401  or else the first call of a kernel does so, while a fork may happen
 from llvmlite import binding
 from numba.core import caching, config, serialize
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
@@ -139,7 +140,8 @@ def _set(**values: Any) -> Iterator[None]:
 
 def object_code(name: str, function: Callable[..., None], signature: Any) -> bytes:
     """Return the object code of a kernel, which exports one symbol, its name."""
-    with by_default():
+    context: Any = cpu_target.target_context
+    with by_default(), _without_machine_code(context):
         made = numba.cfunc(signature, error_model="numpy")(function)
     module = binding.parse_assembly(made.inspect_llvm())
     for definition in module.functions:
@@ -149,7 +151,6 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
         if not variable.is_declaration:
             variable.linkage = binding.Linkage.internal
     _add_entry(module, name, module.get_function(made.native_name))
-    context: Any = cpu_target.target_context
     triple, cpu, features = context.codegen().magic_tuple()
     machine = binding.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
@@ -169,6 +170,38 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
         raise RuntimeError(f"kernel {name} needs {', '.join(needed)} as it runs")
     binding.initialize_native_asmparser()
     return machine.emit_object(module)
+
+
+class _Library(JITCodeLibrary):
+    """LLVM code that is not made into machine code, and so is nowhere in memory."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    def _finalize_specific(self) -> None:
+        pass
+
+
+class _Codegen(JITCPUCodegen):
+    _library_class = _Library
+
+    def _add_module(self, module: Any) -> None:
+        pass
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _without_machine_code(context: Any) -> Iterator[None]:
+    """Have Numba stop at LLVM code, which is made into machine code once, as a whole kernel."""
+    before = context._internal_codegen
+    context._internal_codegen = _Codegen("seedbed")
+    try:
+        yield
+    finally:
+        context._internal_codegen = before
 
 
 def _add_entry(module: Any, name: str, body: Any) -> None:

@@ -37,14 +37,15 @@ def arrange(v, squares, drawn, slab, part):
     """
     blocks = v.shape[1]
     first, last = max(slab, part * DRAWN), min((part + 1) * DRAWN, blocks)
-    sums, padded = np.empty(SIDE), np.empty((SIDE, DRAWN * SIDE), v.dtype)
+    sums, padded = np.empty(SIDE), np.zeros((SIDE, DRAWN * SIDE), v.dtype)
     for lane in range(SIDE):
         row = padded[lane]
-        row[:] = 0
         if lane < drawn.shape[0]:
             start = lane if first == slab else 0  # a vector begins with the diagonal
-            row[start : drawn.shape[1]] = drawn[lane, start:]
-        sums[:] = 0.0
+            for i in range(start, drawn.shape[1]):  # a slice would take a second to compile
+                row[i] = drawn[lane, i]
+        for j in range(SIDE):
+            sums[j] = 0.0
         for i in range(0, (last - first) * SIDE, SIDE):
             for j in range(SIDE):
                 x = np.float64(row[i + j])
