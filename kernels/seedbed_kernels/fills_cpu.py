@@ -21,6 +21,8 @@ PACKED = ctypes.c_char_p  # bytes go as a pointer to them
 ARGUMENTS = (POINTER, INTEGER, INTEGER, PACKED, PACKED, PACKED)
 BITS = 2**64
 
+addressof, from_buffer = ctypes.addressof, cast(Any, ctypes.c_char.from_buffer)
+
 _kernels: dict[tuple[str, type, np.dtype], Callable[..., None]] = {}
 
 
@@ -222,7 +224,7 @@ def packed_key(key: tuple[SupportsIndex, SupportsIndex, SupportsIndex]) -> bytes
 
 def _address(array: np.ndarray) -> int:
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(cast(Any, array)))  # quickest
+        return addressof(from_buffer(array))  # quickest
     except (TypeError, ValueError, BufferError):  # not contiguous, or not to be written
         return array.ctypes.data
 

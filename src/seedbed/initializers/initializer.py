@@ -322,10 +322,11 @@ class RandomInitializer(Initializer):
 
     def stream(self, whole: bool = True) -> Stream:
         """Return the random numbers of the next call, for a whole table or a window."""
-        if isinstance(self.seed, SeedGenerator):
-            return self.seed.next()
-        if isinstance(self.seed, Stream):
-            return self.seed
+        seed = self.seed
+        if isinstance(seed, SeedGenerator):
+            return seed.next()
+        if isinstance(seed, Stream):
+            return seed
         if self._init_seed is None and whole:
             self._calls += 1
             if self._calls == 2:
@@ -333,7 +334,7 @@ class RandomInitializer(Initializer):
                     f"{type(self).__name__} without a seed is used again and gives equal values; "
                     "pass a SeedGenerator for new ones on each call, or an initializer to each use"
                 )
-        return Stream(self.seed)
+        return Stream(seed)
 
     def keyed_stream(self) -> Stream:
         """Return the random numbers of rows of keys."""

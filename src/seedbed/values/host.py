@@ -67,7 +67,6 @@ class HostArray:
     def settle(self) -> None:
         """Wait until the array is filled: it is."""
 
-    @quiet
     def constant(self, item: Any) -> None:
         """Set all elements to one value of the array's dtype."""
         if not self.array.flags.c_contiguous:

@@ -104,6 +104,8 @@ class Constant(NamedTuple):
         """Refuse values that the dtype does not hold, and those that do not broadcast."""
         values = np.asarray(self.value)
         _check_fits(values, dtype)
+        if values.ndim == 0:
+            return
         inner = shape[max(len(shape) - values.ndim, 0) :]
         lengths = zip(values.shape, inner, strict=False)
         if values.ndim > len(shape) or any(n not in (1, size) for n, size in lengths):
@@ -111,13 +113,12 @@ class Constant(NamedTuple):
                 f"value of shape {values.shape} does not broadcast to shape {brief(shape)}"
             )
 
-    @quiet
     def item(self, dtype: np.dtype) -> Any:
         """Return a single value in a dtype."""
         value = np.asarray(self.value)
-        if value.dtype == object:  # an integer of more than 64 bits: some dtypes take no such array
-            value = value.astype(np.float64)
-        return value.astype(dtype)[()]
+        if value.dtype.kind == "b":  # nothing is rounded: that of Zeros and Ones
+            return value.astype(dtype)[()]
+        return _converted(value, dtype)
 
     def chosen(self, shape: tuple[int, ...], window: Window | None, rows: Any) -> np.ndarray:
         """Return the values in a window, or in rows of it, as far as they differ."""
@@ -168,6 +169,13 @@ Random = Uniform | Normal | TruncatedNormal
 Recipe = Random | Haar | Delta | Constant | Diagonal | Computed
 
 
+@quiet
+def _converted(value: np.ndarray, dtype: np.dtype) -> Any:
+    if value.dtype == object:  # an integer of more than 64 bits: some dtypes take no such array
+        value = value.astype(np.float64)
+    return value.astype(dtype)[()]
+
+
 def _check_floating(dtype: np.dtype) -> None:
     if dtype not in FLOATING_DTYPES:
         raise ArgumentError(f"dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
@@ -181,7 +189,7 @@ def _check_gain(gain: float, dtype: np.dtype) -> None:
 
 def _check_fits(values: np.ndarray, dtype: np.dtype) -> None:
     """Refuse constants that a dtype does not hold: of a larger kind, or too large."""
-    if np.can_cast(values.dtype, dtype):
+    if values.dtype == dtype or np.can_cast(values.dtype, dtype):
         return
     given, kind = (
         "bifc".index({"u": "i", "V": "f"}.get(each.kind, each.kind))

@@ -29,6 +29,9 @@ class Runs(NamedTuple):
     run: int
 
 
+WHOLE = Runs(0, [], [], 2**63 - 1)  # the whole table: a run without end
+
+
 def check_window(window: Window, shape: tuple[int, ...]) -> Window:
     """Return a window with plain bounds: ``0 <= start <= stop <= size`` on each axis."""
     if not isinstance(window, tuple) or not all(isinstance(part, slice) for part in window):
@@ -75,7 +78,7 @@ def runs(shape: tuple[int, ...], window: Window | None) -> Runs:
     Runs(base=18, lengths=[2], strides=[12], run=6)
     """
     if window is None:
-        return Runs(0, [], [], math.prod(shape))
+        return WHOLE
     lengths: list[int] = []
     strides: list[int] = []
     base, run, stride, whole = 0, 1, 1, True
