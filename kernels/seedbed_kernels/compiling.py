@@ -197,7 +197,8 @@ class _Codegen(JITCPUCodegen):
 def _without_machine_code(context: Any) -> Iterator[None]:
     """Have Numba stop at LLVM code, which is made into machine code once, as a whole kernel."""
     before = context._internal_codegen
-    context._internal_codegen = _Codegen("seedbed")
+    if not SIMULATED:  # Python calls scalars there
+        context._internal_codegen = _Codegen("seedbed")
     try:
         yield
     finally:
