@@ -122,7 +122,7 @@ class Filler(_Fills):
         runs = (end - 1) // place.run - first_run + 1
         size = tile_values(self._real)
         tiles = (min(place.run, end - begin) + size - 2) // size + 1  # of a run, at most
-        blocks, warps = launch or (_blocks(-(-runs * tiles // WARPS)), WARPS)
+        blocks, warps = launch or (block_count(-(-runs * tiles // WARPS)), WARPS)
         by_range = isinstance(place.ids, range)
         start, step = (place.ids.start, place.ids.step) if by_range else (0, 0)
         numbers = (
@@ -207,7 +207,7 @@ class KeyedFiller(_Fills):
         lanes = rows * ((column + width - 1) // group - column // group + 1)
         together, itemsize = group * out.dtype.itemsize, out.dtype.itemsize
         steps = _address(out) - column * itemsize, stride * itemsize
-        blocks, warps = launch or (_blocks(-(-lanes // (LANES * WARPS))), WARPS)
+        blocks, warps = launch or (block_count(-(-lanes // (LANES * WARPS))), WARPS)
         _keyed_kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
             out,
             keys,
@@ -332,56 +332,11 @@ def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | No
         As the classes above take them.
     """
     if out.size:
-        blocks, warps = launch or (_blocks(-(-out.size // (LANES * WARPS))), WARPS)
+        blocks, warps = launch or (block_count(-(-out.size // (LANES * WARPS))), WARPS)
         _constant_kernel()[blocks, warps * LANES, stream](out, even, odd)
 
 
-def make_outside_kernel() -> Callable[..., None]:
-    """Return the Python function of the kernel of `outside`."""
-
-    def kernel(out, ids, limit, width, bits):
-        row, rows = np.uint64(cuda.grid(1) // LANES), np.uint64(cuda.gridsize(1) // LANES)
-        while row < np.uint64(ids.size):
-            if ids[row] >= limit:
-                column = np.uint64(cuda.laneid)
-                while column < width:
-                    out[row * width + column] = bits
-                    column += np.uint64(LANES)
-            row += rows
-
-    return kernel
-
-
-@functools.cache
-def _outside_kernel() -> Any:
-    return cubins_cuda.compiled("outside", make_outside_kernel())
-
-
-def outside(
-    out: Any, ids: Any, limit: int, bits: Any, stream: Any = 0, launch: Launch | None = None
-) -> None:
-    """Fill the rows of numbers outside a table with one value.
-
-    Parameters
-    ----------
-    out : 1-D contiguous device array, written
-        uint16, uint32 or uint64: the bits of all rows, one after the other.
-    ids : 1-D contiguous device array of uint64
-        Numbers of the rows.
-    limit : int
-        The first number outside, below 2**64.
-    bits : scalar of the dtype of `out`
-        Those of the value.
-    stream, launch
-        As the classes above take them.
-    """
-    if out.size:
-        blocks, warps = launch or (_blocks(-(-ids.size // WARPS)), WARPS)
-        width = np.uint64(out.size // ids.size)
-        arguments = out, ids, np.uint64(limit), width, bits
-        _outside_kernel()[blocks, warps * LANES, stream](*arguments)
-
-
-def _blocks(useful: int) -> int:
+def block_count(useful: int) -> int:
+    """Return how many blocks to launch where so many would have work."""
     most = BLOCKS * cuda.get_current_device().MULTIPROCESSOR_COUNT
     return min(max(useful, FEWEST), most)

@@ -124,13 +124,15 @@ class Memory:
 def installed(monkeypatch, **options):
     """Return a stand-in that all of Seedbed takes for `numba.cuda`."""
     from seedbed.gpu import adopt, array, driver
-    from seedbed_kernels import cuda_shim, fills_cuda
+    from seedbed_kernels import cuda_shim, fills_cuda, rows_cuda
 
     gpu = Gpu(**options)
     for module in (adopt, array, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
     monkeypatch.setattr(cuda_shim, "cuda", gpu)
     monkeypatch.setattr(fills_cuda, "cuda", gpu)
-    for name in ("_kernel", "_keyed_kernel", "_constant_kernel", "_outside_kernel"):
+    for name in ("_kernel", "_keyed_kernel", "_constant_kernel"):
         monkeypatch.setattr(fills_cuda, name, gpu.kernel(name.strip("_")))
+    for name in ("_set_kernel", "_copy_kernel"):
+        monkeypatch.setattr(rows_cuda, name, gpu.kernel(name.strip("_")))
     return gpu

@@ -17,7 +17,7 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.typing.typeof import typeof
 
-from seedbed_kernels import fills_cuda, keyed_cuda, samplers, tiles_cuda
+from seedbed_kernels import fills_cuda, keyed_cuda, rows_cuda, samplers, tiles_cuda
 from seedbed_kernels.floats import ROUNDED
 from seedbed_kernels.samplers import (
     REJECTING,
@@ -267,15 +267,40 @@ def test_constant(dtype, capability):
     assert " 0 bytes stack frame" in assemble(ptx, capability)
 
 
+def rows_kernel(dtype, copying):
+    """Return the kernel that sets rows, or copies them, and its argument types."""
+    element, wide = getattr(types, dtype), types.uint64
+    arrays = [types.Array(each, 1, "C") for each in (element, element if copying else wide)]
+    if copying:
+        return rows_cuda.make_copy_kernel(), types.void(*arrays, wide, wide, wide)
+    sizes = [wide] * 4
+    return rows_cuda.make_set_kernel(), types.void(*arrays, *sizes, element, element)
+
+
 @each_capability
-def test_outside(capability):
-    element, wide = types.uint16, types.uint64
-    arrays = types.Array(element, 1, "C"), types.Array(wide, 1, "C")
-    arguments = types.void(*arrays, wide, wide, element)
-    ptx = compiled(fills_cuda.make_outside_kernel(), arguments, capability)
+@pytest.mark.parametrize("copying", [False, True])
+@pytest.mark.parametrize("dtype", CONSTANTS)
+def test_rows(dtype, copying, capability):
+    ptx = compiled(*rows_kernel(dtype, copying), capability)
     assert ".local" not in ptx
     assert not [name for name in opcodes(ptx) if name.startswith(("call", "div"))]
     assert " 0 bytes stack frame" in assemble(ptx, capability)
+
+
+@pytest.mark.parametrize("dtype", CONSTANTS)
+def test_what_is_compiled_for_rows_is_what_is_launched(monkeypatch, dtype):
+    out, ids = np.empty(12, dtype), np.array([2**40, 3, 9], np.uint64)
+    for copying, name in ((False, "_set_kernel"), (True, "_copy_kernel")):
+        kernel = Launched()
+        monkeypatch.setattr(rows_cuda, name, lambda kernel=kernel: kernel)
+        if copying:
+            rows_cuda.copy_rows(out, out[:6], 3, 2, 4, launch=(1, 1))
+        else:
+            rows_cuda.set_rows(out, 3, 2, 4, (out[0], out[0]), launch=(1, 1))
+            rows_cuda.set_rows(out, 3, 2, 4, (out[0], out[0]), (ids, 9), launch=(1, 1))
+        assert kernel.launches
+        for _, arguments in kernel.launches:
+            assert tuple(map(typeof, arguments)) == rows_kernel(dtype, copying)[1].args
 
 
 def test_every_kernel_is_here():

@@ -21,12 +21,20 @@ from seedbed.values.host import HostArray
 from seedbed.values.recipes import TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed.values.selection import Keys
-from seedbed_kernels import fills_cuda, samplers
+from seedbed_kernels import fills_cuda, rows_cuda, samplers
 
 from . import ptx_machine, ptx_program
 from .kept import kept
 from .ptx_instructions import PtxError, rsqrt
-from .test_ptx import CAPABILITIES, CONSTANTS, compiled, each_kernel, kernel_ptx, neutral
+from .test_ptx import (
+    CAPABILITIES,
+    CONSTANTS,
+    compiled,
+    each_kernel,
+    kernel_ptx,
+    neutral,
+    rows_kernel,
+)
 
 RECIPES = {
     samplers.Uniform: Uniform(-0.3, 0.2),
@@ -305,27 +313,54 @@ def test_constants(monkeypatch, dtype):
 
 
 @kept
-def outside_ptx(dtype, capability):
-    element, wide = getattr(types, dtype), types.uint64
-    arrays = types.Array(element, 1, "C"), types.Array(wide, 1, "C")
-    arguments = types.void(*arrays, wide, wide, element)
-    return compiled(fills_cuda.make_outside_kernel(), arguments, capability)
+def rows_ptx(dtype, copying, capability):
+    return compiled(*rows_kernel(dtype, copying), capability)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
-def test_rows_outside(monkeypatch, dtype):
-    """Those of numbers from a limit on are marked, and no others."""
+SETS = [  # the limit, from which on numbers are outside; width; and the launch
+    (None, 70, (1, 8)), (97, 5, (1, 1)), (2**63, 33, (2, 3)), (98, 70, (1, 8)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+@pytest.mark.parametrize("dtype", CONSTANTS)
+def test_rows_are_set(monkeypatch, dtype, gap):
+    """All of them, or those of numbers from a limit on; nothing before, between and after."""
     ids = np.array([2**64 - 1, 0, 2**63, 96, 97, 5, 98, 2**32], np.uint64)
-    for text in {neutral(outside_ptx(dtype, capability)) for capability in CAPABILITIES}:
+    even, odd = np.array([2**63 + 12345, 2**62 + 54321], np.uint64).astype(dtype)
+    for text in {neutral(rows_ptx(dtype, False, capability)) for capability in CAPABILITIES}:
         kernel = OnTheMachine(text)
-        monkeypatch.setattr(fills_cuda, "_outside_kernel", lambda kernel=kernel: kernel)
-        for limit, width, launch in ((97, 5, (1, 1)), (2**63, 33, (2, 3)), (98, 70, (1, 8))):
-            expected = np.full((len(ids), width), 77, dtype)
-            expected[[int(number) >= limit for number in ids]] = 12345
+        monkeypatch.setattr(rows_cuda, "_set_kernel", lambda kernel=kernel: kernel)
+        for limit, width, launch in SETS:
+            expected = np.full((len(ids), width + gap), 77, dtype)
+            for row, number in enumerate(ids.tolist()):
+                if limit is None or number >= limit:
+                    expected[row, :width:2], expected[row, 1:width:2] = even, odd
+            given = (
+                len(ids), width, width + gap, (even, odd), None if limit is None else (ids, limit)
+            )  # fmt: skip
             assert expected.tobytes() == written(
                 dtype, expected.size,
-                lambda out, limit=limit, launch=launch: fills_cuda.outside(
-                    out, ids, limit, out.dtype.type(12345), launch=launch
+                lambda out, given=given, launch=launch, gap=gap: rows_cuda.set_rows(
+                    out[: out.size - gap], *given, launch=launch
+                ),
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", CONSTANTS)
+def test_rows_are_copied(monkeypatch, dtype):
+    for text in {neutral(rows_ptx(dtype, True, capability)) for capability in CAPABILITIES}:
+        kernel = OnTheMachine(text)
+        monkeypatch.setattr(rows_cuda, "_copy_kernel", lambda kernel=kernel: kernel)
+        for rows, width, gap, launch in ((9, 70, 3, (1, 8)), (5, 1, 1, (2, 3)), (1, 33, 0, (1, 1))):
+            values = np.arange(1, rows * width + 1).astype(dtype)
+            expected = np.full((rows, width + gap), 77, dtype)
+            expected[:, :width] = values.reshape(rows, width)
+            given = values, rows, width, width + gap
+            assert expected.tobytes() == written(
+                dtype, expected.size,
+                lambda out, given=given, launch=launch, gap=gap: rows_cuda.copy_rows(
+                    out[: out.size - gap], *given, launch=launch
                 ),
             )  # fmt: skip
 

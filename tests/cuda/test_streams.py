@@ -62,7 +62,7 @@ def test_without_a_stream_the_host_waits_once(gpu):
 def test_ids_and_values_on_one_stream(gpu):
     ids = Foreign(np.int64, (6,), stream=77)
     made = INIT((100, 4), rows=ids, device="cuda")
-    assert gpu.calls == [("allocate", 96), ("kernel", 77), ("outside_kernel", 77)]
+    assert gpu.calls == [("allocate", 96), ("kernel", 77), ("set_kernel", 77)]
     assert made.handle == 77
     gpu.calls.clear()
     made = INIT.keyed(ids, 4, device="cuda")

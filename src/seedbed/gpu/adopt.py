@@ -7,17 +7,23 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
+from ..values.selection import row_distance
 from . import dlpack
 from .array import DeviceArray
 from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
 from .ids import DeviceIds
 from .memory import Bytes
+from .rows import DeviceRows
 
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
 
-def target(out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+def target(
+    out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype, outer: int = 0
+) -> DeviceArray:
     """Return an array on a GPU to be filled: `out`, if it can be.
+
+    Its first `outer` axes are one axis of rows, which may lie apart.
 
     Raises
     ------
@@ -27,7 +33,7 @@ def target(out: Any, device: str | None, shape: tuple[int, ...], dtype: np.dtype
     if isinstance(out, np.ndarray):
         device_number(device)
         raise ArgumentError(f"device is {brief(device)} but out is a NumPy array")
-    array = out if isinstance(out, DeviceArray) else adopt(out)
+    array = out if isinstance(out, DeviceArray) else adopt(out, outer=outer)
     if array.shape != shape:
         raise ArgumentError(f"out must have shape {shape}; given {array.shape}")
     if array.dtype != dtype:
@@ -45,7 +51,7 @@ def row_ids(values: Any, name: str, count: int | None = None) -> DeviceIds:
     return DeviceIds(array, name, count)
 
 
-def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
+def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) -> DeviceArray:
     """Return another library's array on a GPU, the same memory, as a `DeviceArray`.
 
     It says where its memory is by DLPack, else by `__cuda_array_interface__`. Its CUDA stream is
@@ -59,6 +65,8 @@ def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
         Of the argument, for errors.
     writable : bool
         Whether it must be writable.
+    outer : int
+        How many of the first axes count rows, which may lie at one distance from each other.
     """
     interface = _interface(out, name)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
@@ -71,21 +79,27 @@ def adopt(out: Any, name: str = "out", writable: bool = True) -> DeviceArray:
     handle = (interface and interface.get("stream")) or _current_stream(out)
     if kind is None:
         assert interface is not None
-        capsule, tensor = None, _described(interface, _where(interface, gpu, name))
+        capsule, tensor = None, _described(interface, _where(interface, gpu, name), name)
     else:
         with on_device(gpu, out.__dlpack_device__()[1]):  # PyTorch exports from no other
             capsule = _capsule(out, LEGACY_STREAM if handle is None else _STREAM_IS_MINE)
         tensor = dlpack.read(capsule)
     if writable and (tensor.read_only or (interface and interface["data"][1])):
         raise ArgumentError(f"{name} must be writable; given a read-only array")
-    if not _contiguous(tensor):
-        raise ArgumentError(f"{name} must be C-contiguous; given strides {tensor.strides}")
-    number = tensor.device[1]
+    row = math.prod(tensor.shape[outer:])
+    distance = row if tensor.strides is None else row_distance(tensor.shape, tensor.strides, outer)
+    if distance is None or distance < 0:
+        rows = ", or rows of such at one distance, in order and without overlap" if outer else ""
+        raise ArgumentError(f"{name} must be C-contiguous{rows}; given strides {tensor.strides}")
+    number, elements = tensor.device[1], math.prod(tensor.shape)
+    if distance != row:
+        elements = (math.prod(tensor.shape[:outer]) - 1) * distance + row
     with on_device(gpu, number):
-        nbytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+        nbytes = elements * tensor.dtype.itemsize
         data = gpu.as_cuda_array(Bytes(tensor.pointer, nbytes, (out, capsule)), sync=False)
         stream = 0 if handle is None else stream_of(gpu, handle)
-    array = DeviceArray(data, tensor.shape, tensor.dtype, number, stream)
+    described = data, tensor.shape, tensor.dtype, number, stream
+    array = DeviceArray(*described) if distance == row else DeviceRows(*described, outer, distance)
     array.settled = handle is not None
     return array
 
@@ -134,11 +148,16 @@ def _capsule(out: Any, stream: int) -> Any:
         return out.__dlpack__(stream=stream)
 
 
-def _described(interface: dict[str, Any], device: int) -> dlpack.Tensor:
+def _described(interface: dict[str, Any], device: int, name: str) -> dlpack.Tensor:
     """Return what a CUDA array interface says; it does not say which GPU."""
     dtype = np.dtype(interface["typestr"])
     strides = interface.get("strides")
     if strides is not None:
+        if any(step % dtype.itemsize for step in strides):
+            raise ArgumentError(
+                f"{name} must have strides of whole elements; given {strides} bytes, "
+                f"{dtype.itemsize} an element"
+            )
         strides = tuple(step // dtype.itemsize for step in strides)
     pointer, read_only = interface["data"]
     shape = tuple(interface["shape"])
@@ -158,14 +177,3 @@ def _where(interface: dict[str, Any], gpu: Any, name: str) -> int:
             f"{name} must be in the memory of a GPU; given an address unknown to CUDA: {pointer:#x}"
         )
     return number
-
-
-def _contiguous(tensor: dlpack.Tensor) -> bool:
-    if tensor.strides is None or 0 in tensor.shape:
-        return True
-    step = 1
-    for length, stride in zip(reversed(tensor.shape), reversed(tensor.strides), strict=True):
-        if length > 1 and stride != step:
-            return False
-        step *= length
-    return True

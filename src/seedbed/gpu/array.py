@@ -200,10 +200,10 @@ class DeviceArray:
 
         if not self.size:
             return
-        bits = np.dtype(f"u{min(self.itemsize, 8)}")
-        words = np.array([item], self.dtype).view(bits)
+        words = as_words(np.array([item], self.dtype))
         with on_device(numba_cuda(), self.device):
-            fills_cuda.constant(self._data.view(bits), words[0], words[-1], self.stream)
+            flat = self._data.view(words.dtype)
+            fills_cuda.constant(flat, words[0], words[-1], self.stream)
 
     def random(self, recipe: Random, selection: Runs | Rows | Keys, stream: Stream) -> None:
         """Set the elements to those that are selected of a random table.
@@ -227,7 +227,7 @@ class DeviceArray:
             else:
                 where: list[Any]
                 numbers, *where = selection
-                distance = self.size // len(numbers)
+                distance = self.row_distance(len(numbers))
                 if isinstance(numbers, DeviceIds):
                     ids, numbers = numbers, reading.enter_context(numbers.read_by(self))
                 elif isinstance(numbers, np.ndarray):
@@ -246,14 +246,24 @@ class DeviceArray:
 
     def mark(self, ids: DeviceIds) -> None:
         """Set rows whose numbers are outside the table to NaN, where the dtype has it."""
-        from seedbed_kernels import fills_cuda
-
         if not self.size or ids.limit is None or self.dtype not in FLOATING_DTYPES:
             return
-        nan = np.array([np.nan], self.dtype).view(f"u{self.itemsize}")
-        with on_device(numba_cuda(), self.device), ids.read_by(self) as numbers:
-            flat = self._data.view(nan.dtype)
-            fills_cuda.outside(flat, numbers, ids.limit, nan[0], self.stream)
+        with ids.read_by(self) as numbers:
+            self._set_rows(np.nan, len(ids), (numbers, ids.limit))
+
+    def _set_rows(self, item: Any, rows: int, outside: tuple[Any, int] | None = None) -> None:
+        """Set all of so many rows to one value, or those whose numbers are outside a limit."""
+        from seedbed_kernels import rows_cuda
+
+        words = as_words(np.array([item], self.dtype))
+        sizes = [words.size * size for size in (self.size // rows, self.row_distance(rows))]
+        with on_device(numba_cuda(), self.device):
+            flat, values = self._data.view(words.dtype), (words[0], words[-1])
+            rows_cuda.set_rows(flat, rows, *sizes, values, outside, self.stream)
+
+    def row_distance(self, rows: int) -> int:
+        """Return how many elements lie between the beginnings of two of so many rows."""
+        return self.size // rows
 
     def matrix_at(self, number: int) -> "DeviceArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""
@@ -348,3 +358,8 @@ class DeviceArray:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(stream_of(gpu, stream))
+
+
+def as_words(values: np.ndarray) -> np.ndarray:
+    """Return flat values as the kernels that draw nothing take them: integers of up to 8 bytes."""
+    return values.view(f"u{min(values.itemsize, 8)}")

@@ -16,7 +16,7 @@ from . import threads
 from .dtypes import BFLOAT16, quiet
 from .recipes import Random, kernel_key, kernel_sampler
 from .seeds import Stream
-from .selection import Keys, Rows
+from .selection import Keys, Rows, row_distance
 from .window import Runs, windows
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
@@ -116,10 +116,9 @@ class HostArray:
         array, outer = self.array, self.outer
         if array.flags.c_contiguous:
             return math.prod(array.shape[outer:])
-        steps = [
-            s for n, s in zip(array.shape[:outer], array.strides[:outer], strict=True) if n > 1
-        ]
-        return steps[-1] // array.itemsize if steps else math.prod(array.shape[outer:])
+        distance = row_distance(array.shape, array.strides, outer, array.itemsize)
+        assert distance is not None  # it was checked
+        return distance
 
     def matrix_at(self, number: int) -> "HostArray":
         """Return the matrix of the last two axes at a number of the axes before, as a view."""

@@ -1,6 +1,5 @@
 """Requests: which part of which table is asked for, and where it goes. They are checked here."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from .selection import (
     check_rows,
     check_window_of_rows,
     on_gpu,
+    row_distance,
     rows_of,
 )
 from .window import Runs, check_window, runs
@@ -141,7 +141,7 @@ class Request:
         if out is None:
             self._device = adopt.device_number(device)
         else:
-            self._target = adopt.target(out, device, self.size, self.dtype)
+            self._target = adopt.target(out, device, self.size, self.dtype, outer)
         if self._ids is not None:
             target: Any = self._target
             self._ids.check(self._device if target is None else target.device)
@@ -304,26 +304,11 @@ def check_out(
         raise ArgumentError(f"out must have shape {size}; given {out.shape}")
     if out.dtype != dtype:
         raise ArgumentError(f"out must have dtype {dtype.name}; given {out.dtype}")
-    if not (out.flags.c_contiguous or (outer and _rows_lie_apart(out, outer))):
+    if not out.flags.c_contiguous and (
+        row_distance(out.shape, out.strides, outer, out.itemsize) is None
+    ):
         rows = ", or rows of such at equal distances" if outer else ""
         raise ArgumentError(f"out must be C-contiguous{rows}; given strides {out.strides}")
     if not out.flags.writeable:
         raise ArgumentError("out must be writable; given a read-only array")
     return out.view(np.ndarray)  # a matrix stays two-dimensional whatever it is asked
-
-
-def _rows_lie_apart(out: np.ndarray, outer: int) -> bool:
-    """Return whether an array is contiguous rows at equal distances, without overlap."""
-    step = out.itemsize
-    inner = zip(out.shape[outer:], out.strides[outer:], strict=True)
-    for length, stride in reversed(list(inner)):
-        if length > 1 and stride != step:
-            return False
-        step *= length
-    axes = [(n, s) for n, s in zip(out.shape[:outer], out.strides[:outer], strict=True) if n > 1]
-    if not axes:
-        return True
-    if any(s != t * n for (_, s), (n, t) in itertools.pairwise(axes)):
-        return False
-    distance = axes[-1][1]
-    return abs(distance) >= step and distance % out.itemsize == 0

@@ -1,5 +1,6 @@
 """What is made of a table: a window, rows by number, or rows by key, as the kernels take them."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -58,6 +59,40 @@ def rows_of(ids: Any, shape: tuple[int, ...], window: Window) -> Rows:
     """Return the selection of some rows, and of a window on all other axes."""
     inner = runs(shape[1:], window[1:])
     return Rows(ids, math.prod(shape[1:]), *inner)
+
+
+def row_distance(
+    shape: Sequence[int], strides: Sequence[int], outer: int, unit: int = 1
+) -> int | None:
+    """Return how many elements lie between the beginnings of two rows of an array.
+
+    None if it does not consist of contiguous rows, at one distance and without overlap.
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+    outer : int
+        How many of the first axes count the rows.
+    unit : int
+        An element, as `strides` count it: 1, or its bytes.
+
+    Examples
+    --------
+    >>> row_distance((5, 3), (8, 1), 1), row_distance((5, 3), (8, 2), 1)
+    (8, None)
+    """
+    if 0 in shape:
+        return math.prod(shape[outer:])
+    step = unit
+    for length, stride in reversed(list(zip(shape[outer:], strides[outer:], strict=True))):
+        if length > 1 and stride != step:
+            return None
+        step *= length
+    axes = [(n, s) for n, s in zip(shape[:outer], strides[:outer], strict=True) if n > 1]
+    if any(s != t * n for (_, s), (n, t) in itertools.pairwise(axes)):
+        return None
+    distance = axes[-1][1] if axes else step
+    return distance // unit if abs(distance) >= step and distance % unit == 0 else None
 
 
 def check_rows(rows: Any, count: int) -> tuple[Ids, tuple[int, ...]]:
