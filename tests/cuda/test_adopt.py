@@ -1,6 +1,8 @@
 """Arrays of other libraries on a GPU: what is read of them, with a stand-in for the GPU."""
 
 import contextlib
+import math
+import re
 import types
 
 import ml_dtypes
@@ -9,6 +11,7 @@ import pytest
 
 from seedbed.gpu import DeviceArray, adopt, dlpack, driver
 from seedbed.gpu.memory import Bytes
+from seedbed.gpu.rows import DeviceRows
 from seedbed_kernels import cuda_shim
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -122,9 +125,67 @@ def test_an_array_without_memory_is_on_the_current_gpu():
     assert adopt.adopt(described(0, (0, 6))).device == 0
 
 
+class Sliced:
+    """Columns of a wider array, by DLPack."""
+
+    values = np.zeros((3, 8), np.float64)[:, 2:6]
+
+    def __dlpack_device__(self):
+        return dlpack.CUDA, 0
+
+    def __dlpack__(self, *, stream):
+        return self.values.__dlpack__()
+
+
+@pytest.mark.parametrize(
+    ("out", "outer", "distance", "elements"),
+    [
+        (Sliced(), 1, 8, 20),
+        (described(4096, (3, 4), (64, 8)), 1, 8, 20),
+        (described(4096, (2, 3, 4), (192, 64, 8)), 2, 8, 44),
+        (described(4096, (2, 1, 3, 4), (96, 24, 32, 8)), 1, 12, 24),
+        (described(4096, (3, 1), (64, 24)), 1, 8, 17),
+        (described(4096, (1, 4), (-64, 8)), 1, 4, 4),
+        (described(4096, (0, 4), (8, 8)), 1, 4, 0),
+        (described(4096, (5, 6)), 1, 6, 30),
+    ],
+)
+def test_rows_may_lie_apart(out, outer, distance, elements):
+    array = adopt.adopt(out, outer=outer)
+    assert isinstance(array, DeviceRows) == (array.size != elements)
+    if array.size:
+        assert array.row_distance(math.prod(array.shape[:outer])) == distance
+    assert array.data.__cuda_array_interface__["shape"] == (8 * elements,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "outer"),
+    [
+        ((3, 4), (-64, 8), 1),  # from the last row to the first
+        ((3, 4), (24, 8), 1),  # rows overlap
+        ((3, 4), (0, 8), 1),  # one row, expanded
+        ((3, 4), (64, 16), 1),  # every other column
+        ((2, 3, 4), (200, 64, 8), 2),  # two distances
+        ((2, 3, 4), (192, 64, 8), 1),  # gaps inside a row
+    ],
+)
+def test_rows_that_cannot_be_filled_are_refused_in_a_line(shape, strides, outer):
+    message = (
+        "out must be C-contiguous, or rows of such at one distance, in order and without overlap; "
+        f"given strides {tuple(step // 8 for step in strides)}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        adopt.adopt(described(4096, shape, strides), outer=outer)
+
+
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
+        (
+            described(4096, strides=(60, 12)),
+            ValueError,
+            r"out must have strides of whole elements; given \(60, 12\) bytes, 8 an element",
+        ),
         (Foreign(version=3, read_only=True), ValueError, "out must be writable"),
         (
             described(4096, strides=(8, 40)),

@@ -7,6 +7,7 @@ import pytest
 
 from seedbed import initializers, tables
 from seedbed.gpu import DeviceArray
+from seedbed.gpu.rows import DeviceRows
 from seedbed.values import recipes
 from seedbed.values import window as windows
 from seedbed.values.dtypes import as_dtype
@@ -237,6 +238,78 @@ def test_rows_by_key(kind, dtype):
             ),
         )  # fmt: skip
         assert found[shift * wider.itemsize :] == wider.tobytes()
+
+
+BEFORE, GAP = 3, 4  # elements before the first row of a wider array, and between two
+
+
+def wider(rows, width, dtype, outer=()):
+    """Return rows of a wider array on the GPU, all of which is 77, and that array's bytes."""
+    dtype = as_dtype(dtype)
+    filled = np.full(BEFORE + rows * (width + GAP), 77, np.uint8).astype(dtype)
+    whole = cuda.to_device(filled.view(np.uint8))
+    ends = np.array([BEFORE, filled.size - GAP]) * dtype.itemsize
+    outer = outer or (rows,)
+    memory, shape = whole[slice(*ends.tolist())], (*outer, width)
+    return DeviceRows(memory, shape, dtype, 0, 0, len(outer), width + GAP), whole, filled
+
+
+def rows_are(values, whole, filled):
+    """Return whether a wider array has these rows, and is as it was between, before and after."""
+    flat = values.reshape(-1, values.shape[-1])
+    for row, made in enumerate(flat):
+        at = BEFORE + row * (flat.shape[1] + GAP)
+        filled[at : at + flat.shape[1]] = made
+    return whole.copy_to_host().tobytes() == filled.tobytes()
+
+
+NUMBERED = {
+    "uniform": initializers.RandomUniform(seed=7),
+    "truncated": initializers.TruncatedNormal(seed=7),
+    "zeros": initializers.Zeros(),
+    "columns": initializers.Constant(np.arange(5.0)),
+    "identity": initializers.Identity(0.5),
+    "orthogonal": initializers.Orthogonal(seed=7),
+}
+
+
+@pytest.mark.parametrize(("name", "dtype"), zip(NUMBERED, DTYPES * 2, strict=False))
+def test_out_may_be_rows_of_a_wider_array(name, dtype):
+    init, ids = NUMBERED[name], np.array([[5, 0, 5], [2, 96, 1]])
+    table = init((97, 5), dtype)
+    out, *around = wider(6, 5, dtype, (2, 3))
+    assert init((97, 5), dtype, rows=ids, out=out) is out
+    assert rows_are(table[ids].reshape(6, 5), *around)
+    out, *around = wider(13, 3, dtype)
+    init((97, 5), dtype, rows=slice(90, 2, -7), window=(None, slice(1, 4)), out=out)
+    assert rows_are(table[90:2:-7, 1:4], *around)
+
+
+@pytest.mark.parametrize("dtype", ["complex128", "bool", "int16"])
+def test_constant_rows_of_every_width(dtype):
+    out, *around = wider(4, 3, dtype)
+    value = 1 - 2j if dtype == "complex128" else True
+    initializers.Constant(value)((97, 3), dtype, rows=[3, 0, 96, 3], out=out)
+    assert rows_are(np.full((4, 3), value, dtype), *around)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_keyed_rows_of_a_wider_array(dtype):
+    init, keys = initializers.RandomNormal(seed=7), [-1, 0, 2**63]
+    out, *around = wider(3, 9, dtype)
+    assert init.keyed(keys, 12, columns=slice(2, 11), out=out) is out
+    assert rows_are(init.keyed(keys, 12, dtype)[:, 2:11], *around)
+
+
+@pytest.mark.parametrize("name", ["uniform", "zeros"])
+def test_ids_on_the_gpu_and_rows_of_a_wider_array(name):
+    """Rows of numbers outside the table are NaN, and what is between them is as it was."""
+    init, ids = NUMBERED[name], np.array([3, -1, 96, 97, 0], np.int64)
+    out, *around = wider(5, 4, "float32")
+    init((97, 4), rows=on_gpu(ids), out=out)
+    expected = init((97, 4), rows=[3, 0, 96, 0, 0])
+    expected[[1, 3]] = np.nan
+    assert rows_are(expected, *around)
 
 
 @pytest.mark.parametrize(

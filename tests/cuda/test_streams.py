@@ -9,6 +9,7 @@ pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
 from seedbed import initializers
 from seedbed.gpu import DeviceArray, dlpack
+from seedbed_kernels import cuda_shim
 
 from . import standin
 
@@ -89,6 +90,22 @@ def test_ids_on_another_gpu_are_refused(gpu):
     with pytest.raises(ValueError, match="keys are on 'cuda:1' but the values are made on 'cuda:"):
         INIT.keyed(Foreign(np.int64, (6,), 1, stream=1), 4, out=Foreign(stream=1))
     assert not gpu.calls
+
+
+@pytest.mark.parametrize(
+    ("init", "calls"),
+    [
+        (INIT, [("kernel", 77)]),
+        (initializers.Zeros(), [("set_kernel", 77)]),
+        (initializers.Identity(), [("copy", 77), ("copy_kernel", 77), ("synchronize", 77)]),
+    ],
+)
+def test_rows_of_a_wider_array_are_filled_where_they_are(gpu, monkeypatch, init, calls):
+    monkeypatch.setattr(cuda_shim, "device_of", lambda pointer: 0)
+    interface = {"shape": SHAPE, "typestr": "<f4", "data": (4096, False), "strides": (64, 4)}
+    out = types.SimpleNamespace(__cuda_array_interface__={**interface, "stream": 77})
+    assert init((100, 4), rows=slice(0, 60, 10), out=out) is out
+    assert gpu.calls == calls
 
 
 @pytest.mark.parametrize(
