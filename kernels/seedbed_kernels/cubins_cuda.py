@@ -4,12 +4,14 @@ Compiling and linking a kernel takes up to seconds; the machine code of one GPU 
 under a name that tells all that it depends on: the kernels' code, the compute capability, the
 releases of compiler, linker and `numba-cuda`, Numba's settings and the types of the arguments.
 `numba-cuda` still packs the arguments and launches, so a process imports Numba all the same.
+The processor is not among them: a container image may be made on one machine and run on another.
 """
 
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from numba import types
@@ -52,6 +54,56 @@ def compiled(name: str, function: Callable[..., None], registers: int | None = N
     return dispatcher
 
 
+def keep_ahead(
+    name: str,
+    function: Callable[..., None],
+    registers: int | None,
+    signature: Any,
+    capability: tuple[int, int],
+) -> None:
+    """Compile and keep a kernel, unless it is kept already, for a GPU that need not be here.
+
+    Meanwhile no other thread may work on a GPU.
+
+    Parameters
+    ----------
+    name, function, registers
+        As `compiled` takes them.
+    signature : Numba signature
+        The types of the arguments that it will be launched with.
+    capability : (int, int)
+        Of the GPU.
+    """
+    kernel = compiled(name, function, registers)
+    with _pretending(capability):
+        file = kernel._cache.file(signature)
+        if file is None or disk_cache.read(file):
+            return
+        with disk_cache.alone(file):
+            made = cuda.dispatcher._Kernel(function, _types(signature), **kernel.targetoptions)
+            kernel._cache.save_overload(signature, made)
+
+
+@contextlib.contextmanager
+def _pretending(capability: tuple[int, int]) -> Iterator[None]:
+    """Have Numba compile for a GPU as if it were the current one; there is no other way to say so.
+
+    It asks for it where it types device functions, and where it links.
+    """
+    device = SimpleNamespace(compute_capability=capability)
+    devices = cuda.cudadrv.devices
+    replaced = [
+        (cuda, "get_current_device", lambda: device),
+        (cuda.dispatcher, "get_current_device", lambda: device),
+        (devices, "get_context", lambda *_: SimpleNamespace(device=device)),
+    ]
+    with contextlib.ExitStack() as restored:
+        for place, attribute, stand_in in replaced:
+            restored.callback(setattr, place, attribute, getattr(place, attribute))
+            setattr(place, attribute, stand_in)
+        yield
+
+
 class Cubins:
     """What `numba.cuda` asks before it compiles, and tells afterwards."""
 
@@ -72,6 +124,7 @@ class Cubins:
             [(k, v) for k, v in settings if k != PLACE],
             self.registers,
             str(_types(signature)),
+            processor=False,
         )
 
     def load_overload(self, signature: Any, target: Any) -> Any:

@@ -101,6 +101,18 @@ def linker() -> Release | None:
     return major, minor
 
 
+@functools.cache
+def capabilities() -> list[tuple[int, int]]:
+    """Return the compute capabilities that the compiler's release knows, as `numba.cuda` asks."""
+    try:
+        from cuda.bindings import nvrtc  # pyright: ignore[reportAttributeAccessIssue]
+
+        error, known = nvrtc.nvrtcGetSupportedArchs()
+    except (ImportError, RuntimeError):
+        return []
+    return [] if error else [divmod(number, 10) for number in known]
+
+
 def _version(library: ctypes.CDLL) -> Release:
     major, minor = ctypes.c_uint(), ctypes.c_uint()
     library.nvJitLinkVersion(ctypes.byref(major), ctypes.byref(minor))

@@ -271,10 +271,16 @@ def _keyed_kernel(sampler: type, dtype: str) -> Any:
 
 @functools.cache
 def _compiled(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> Any:
+    return cubins_cuda.compiled(*kernel_of(sampler, dtype, capability, keyed))
+
+
+def kernel_of(
+    sampler: type, dtype: str, capability: tuple[int, int], keyed: bool
+) -> tuple[str, Callable[..., None], int | None]:
+    """Return a kernel as `cubins_cuda.compiled` takes it: name, function and registers."""
     make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
     name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
-    most = registers(sampler, dtype, capability, keyed)
-    return cubins_cuda.compiled(name, make(sampler, dtype), most)
+    return name, make(sampler, dtype), registers(sampler, dtype, capability, keyed)
 
 
 def _capability() -> tuple[int, int]:

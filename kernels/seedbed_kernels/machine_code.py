@@ -62,7 +62,7 @@ def load(name: str, define: Define, arguments: Sequence[Any]) -> Callable[..., N
     return ctypes.CFUNCTYPE(None, *arguments)(_link(name, code))
 
 
-def file_name(name: str, suffix: str, *more: object) -> str | None:
+def file_name(name: str, suffix: str, *more: object, processor: bool = True) -> str | None:
     """Return what a file of compiled code is called, or None if none may be kept.
 
     Parameters
@@ -71,12 +71,15 @@ def file_name(name: str, suffix: str, *more: object) -> str | None:
         The first and last part of it.
     more
         What this code depends on besides the kernels' code, Numba, LLVM, processor and settings.
+    processor : bool
+        Whether it depends on this machine's processor, and the settings of it.
     """
     code = _code()
     if code is None:
         return None
-    settings = [os.environ.get(setting) for setting in SETTINGS]
-    words = (code, sys.implementation.cache_tag, llvmlite.__version__, *_host(), settings, *more)
+    words = (code, sys.implementation.cache_tag, llvmlite.__version__, *more)
+    if processor:
+        words += (*_host(), [os.environ.get(setting) for setting in SETTINGS])
     return f"{name}-{hashlib.sha256(repr(words).encode()).hexdigest()[:20]}.{suffix}"
 
 

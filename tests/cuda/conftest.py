@@ -16,7 +16,7 @@ def pytest_configure(config):
 
 def complete_simulator():
     """Give the simulator what it lacks of a warp's and a device's functions."""
-    from numba.cuda.simulator.cudadrv import driver
+    from numba.cuda.simulator.cudadrv import devices, driver
     from numba.cuda.simulator.cudadrv.devices import FakeCUDADevice
     from numba.cuda.simulator.kernelapi import FakeCUDAModule
 
@@ -33,7 +33,8 @@ def complete_simulator():
     # All threads of a block wait for each other, so those of a warp do, too.
     FakeCUDAModule.ballot_sync = ballot_sync
     FakeCUDAModule.syncwarp = lambda self: threading.current_thread().syncthreads()
-    FakeCUDADevice.MULTIPROCESSOR_COUNT = 1
+    FakeCUDADevice.MULTIPROCESSOR_COUNT, FakeCUDADevice.id = 1, 0
+    devices._SIMULATOR_CC = (9, 0)
     driver.get_version = lambda: (99, 0)  # a driver that takes every release
 
     from seedbed_kernels import fills_cuda

@@ -12,6 +12,12 @@ import numpy as np
 FORBIDDEN = ("synchronize", "allocate", "copy", "load")
 
 
+class Device(contextlib.nullcontext):
+    """A GPU to work on."""
+
+    compute_capability = (9, 0)
+
+
 class Stream:
     """A CUDA stream, of which only the handle is known."""
 
@@ -43,10 +49,13 @@ class Gpu:
 
     def __init__(self, count=2):
         self.calls = []
-        self.gpus = [contextlib.nullcontext() for _ in range(count)]
+        self.gpus = [Device() for _ in range(count)]
+        self.current = 0
 
     def get_current_device(self):
-        return types.SimpleNamespace(id=0, MULTIPROCESSOR_COUNT=4, compute_capability=(9, 0))
+        return types.SimpleNamespace(
+            id=self.current, MULTIPROCESSOR_COUNT=4, compute_capability=(9, 0)
+        )
 
     def as_cuda_array(self, memory, sync):
         assert sync is False

@@ -14,6 +14,8 @@ from seedbed.gpu.memory import Bytes
 from seedbed.gpu.rows import DeviceRows
 from seedbed_kernels import cuda_shim
 
+from . import standin
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -21,7 +23,7 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 def two_gpus(monkeypatch):
     """Two GPUs, whose memory is wrapped and whose streams are named, and no more."""
     gpu = types.SimpleNamespace(
-        gpus=[contextlib.nullcontext(), contextlib.nullcontext()],
+        gpus=[standin.Device(), standin.Device()],
         get_current_device=lambda: types.SimpleNamespace(id=0),
         as_cuda_array=lambda memory, sync: memory,
         legacy_default_stream=lambda: "legacy",
@@ -75,7 +77,7 @@ def test_arrays_are_exported_while_their_gpu_is_the_current_one(monkeypatch):
     """PyTorch refuses to export a tensor of another."""
     current = [0]
 
-    class Gpu:
+    class Gpu(standin.Device):
         def __init__(self, number):
             self.number = number
 
@@ -204,9 +206,10 @@ def test_refused(out, error, message):
 def test_shape_dtype_and_device_must_fit():
     out = Foreign()
     target = adopt.target
-    assert target(out, "cuda:1", (3, 4), np.dtype(np.float32)).device == 1
-    with pytest.raises(ValueError, match="device is 'cuda' but out is on 'cuda:1'"):
-        target(out, "cuda", (3, 4), np.dtype(np.float32))
+    for named in ("cuda:1", "cuda"):  # without a number: that of out
+        assert target(out, named, (3, 4), np.dtype(np.float32)).device == 1
+    with pytest.raises(ValueError, match="device is 'cuda:0' but out is on 'cuda:1'"):
+        target(out, "cuda:0", (3, 4), np.dtype(np.float32))
     with pytest.raises(ValueError, match="out must have dtype float64; given float32"):
         target(out, None, (3, 4), np.dtype(np.float64))
 

@@ -17,7 +17,8 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.typing.typeof import typeof
 
-from seedbed_kernels import fills_cuda, keyed_cuda, rows_cuda, samplers, tiles_cuda
+from seedbed_kernels import ahead_cuda, fills_cuda, keyed_cuda, rows_cuda, samplers, tiles_cuda
+from seedbed_kernels.ahead_cuda import signature
 from seedbed_kernels.floats import ROUNDED
 from seedbed_kernels.samplers import (
     REJECTING,
@@ -43,19 +44,6 @@ each_family = pytest.mark.parametrize("keyed", [False, True], ids=["numbered", "
 each_capability = pytest.mark.parametrize(
     "capability", CAPABILITIES, ids=lambda cc: f"{cc[0]}{cc[1]}"
 )
-
-
-def signature(sampler, dtype, keyed=False):
-    real = types.float64 if dtype == "float64" else types.float32
-    key = types.UniTuple(types.uint64, 3)
-    parameters = types.NamedUniTuple(real, len(sampler._fields), sampler)
-    arrays = types.Array(getattr(types, dtype), 1, "C"), types.Array(types.uint64, 1, "C")
-    long, word = types.int64, types.uint32
-    if keyed:
-        return types.void(*arrays, *[long] * 5, word, long, long, key, parameters)
-    place = types.UniTuple(long, 9)
-    axes = [types.UniTuple(kind, fills_cuda.AXES) for kind in (word, long, long)]
-    return types.void(*arrays, long, long, place, *axes, word, word, key, parameters, word)
 
 
 def compiled(function, argument_types, capability, contracting=True, compile_ir=nvvm.compile_ir):
@@ -257,9 +245,8 @@ def test_fusing_by_the_assembler_would_be_seen():
 @each_capability
 @pytest.mark.parametrize("dtype", CONSTANTS)
 def test_constant(dtype, capability):
-    element, size = getattr(types, dtype), np.dtype(dtype).itemsize
-    arguments = types.void(types.Array(element, 1, "C"), element, element)
-    ptx = compiled(fills_cuda.make_constant_kernel(), arguments, capability)
+    size = np.dtype(dtype).itemsize
+    ptx = compiled(*stored("constant", dtype), capability)
     names = opcodes(ptx)
     assert any(re.fullmatch(rf"st\.global\.[ub]{8 * size}", name) for name in names)
     assert ".local" not in ptx
@@ -267,45 +254,29 @@ def test_constant(dtype, capability):
     assert " 0 bytes stack frame" in assemble(ptx, capability)
 
 
-def rows_kernel(dtype, copying):
-    """Return the kernel that sets rows, or copies them, and its argument types."""
-    element, wide = getattr(types, dtype), types.uint64
-    arrays = [types.Array(each, 1, "C") for each in (element, element if copying else wide)]
-    if copying:
-        return rows_cuda.make_copy_kernel(), types.void(*arrays, wide, wide, wide)
-    sizes = [wide] * 4
-    return rows_cuda.make_set_kernel(), types.void(*arrays, *sizes, element, element)
+def stored(name, dtype):
+    """Return a kernel that only stores, and its argument types."""
+    (found,) = (
+        (function, signature)
+        for each, function, _, signature in ahead_cuda.storing()
+        if each == name and signature.args[0].dtype == getattr(types, dtype)
+    )
+    return found
 
 
 @each_capability
-@pytest.mark.parametrize("copying", [False, True])
+@pytest.mark.parametrize("name", ["set-rows", "copy-rows"])
 @pytest.mark.parametrize("dtype", CONSTANTS)
-def test_rows(dtype, copying, capability):
-    ptx = compiled(*rows_kernel(dtype, copying), capability)
+def test_rows(dtype, name, capability):
+    ptx = compiled(*stored(name, dtype), capability)
     assert ".local" not in ptx
     assert not [name for name in opcodes(ptx) if name.startswith(("call", "div"))]
     assert " 0 bytes stack frame" in assemble(ptx, capability)
 
 
-@pytest.mark.parametrize("dtype", CONSTANTS)
-def test_what_is_compiled_for_rows_is_what_is_launched(monkeypatch, dtype):
-    out, ids = np.empty(12, dtype), np.array([2**40, 3, 9], np.uint64)
-    for copying, name in ((False, "_set_kernel"), (True, "_copy_kernel")):
-        kernel = Launched()
-        monkeypatch.setattr(rows_cuda, name, lambda kernel=kernel: kernel)
-        if copying:
-            rows_cuda.copy_rows(out, out[:6], 3, 2, 4, launch=(1, 1))
-        else:
-            rows_cuda.set_rows(out, 3, 2, 4, (out[0], out[0]), launch=(1, 1))
-            rows_cuda.set_rows(out, 3, 2, 4, (out[0], out[0]), (ids, 9), launch=(1, 1))
-        assert kernel.launches
-        for _, arguments in kernel.launches:
-            assert tuple(map(typeof, arguments)) == rows_kernel(dtype, copying)[1].args
-
-
 def test_every_kernel_is_here():
     kinds = {kind for kind in vars(samplers).values() if hasattr(kind, "_fields")}
-    assert {sampler for sampler, _ in KERNELS} == kinds
+    assert {sampler for sampler, _ in KERNELS} == set(ahead_cuda.SAMPLERS) == kinds
     assert {dtype for _, dtype in KERNELS} == set(ROUNDED)
 
 
@@ -340,6 +311,30 @@ def test_what_is_compiled_here_is_what_is_launched(monkeypatch, sampler, dtype):
     for launches, is_keyed in ((numbered.launches, False), (keyed.launches, True)):
         for _, arguments in launches:
             assert tuple(map(typeof, arguments)) == signature(sampler, dtype, is_keyed).args
+
+
+@pytest.mark.parametrize("dtype", CONSTANTS)
+def test_what_is_compiled_to_store_is_what_is_launched(monkeypatch, dtype):
+    out, ids = np.empty(12, dtype), np.array([2**40, 3, 9], np.uint64)
+    halves = out[0], out[0]
+    for module, name, calls in (
+        (fills_cuda, "constant", [lambda: fills_cuda.constant(out, *halves, launch=(1, 1))]),
+        (rows_cuda, "set-rows", [
+            lambda: rows_cuda.set_rows(out, 3, 2, 4, halves, launch=(1, 1)),
+            lambda: rows_cuda.set_rows(out, 3, 2, 4, halves, (ids, 9), launch=(1, 1)),
+        ]),
+        (rows_cuda, "copy-rows", [
+            lambda: rows_cuda.copy_rows(out, out[:6], 3, 2, 4, launch=(1, 1))
+        ]),
+    ):  # fmt: skip
+        kernel = Launched()
+        place = f"_{name.partition('-')[0]}_kernel"
+        monkeypatch.setattr(module, place, lambda kernel=kernel: kernel)
+        for call in calls:
+            call()
+        assert len(kernel.launches) == len(calls)
+        for _, arguments in kernel.launches:
+            assert tuple(map(typeof, arguments)) == stored(name, dtype)[1].args
 
 
 @pytest.mark.parametrize(("processors", "small", "large"), [(132, 128, 132 * 24), (4, 96, 96)])

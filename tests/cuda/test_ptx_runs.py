@@ -12,7 +12,6 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
-from numba import types
 
 from seedbed.values import recipes, window
 from seedbed.values.dtypes import as_dtype
@@ -33,7 +32,7 @@ from .test_ptx import (
     each_kernel,
     kernel_ptx,
     neutral,
-    rows_kernel,
+    stored,
 )
 
 RECIPES = {
@@ -292,16 +291,14 @@ def test_roots_do_not_depend_on_the_reciprocal(machine, sampler):
 
 
 @kept
-def constant_ptx(dtype, capability):
-    element = getattr(types, dtype)
-    arguments = types.void(types.Array(element, 1, "C"), element, element)
-    return compiled(fills_cuda.make_constant_kernel(), arguments, capability)
+def stored_ptx(name, dtype, capability):
+    return compiled(*stored(name, dtype), capability)
 
 
 @pytest.mark.parametrize("dtype", CONSTANTS)
 def test_constants(monkeypatch, dtype):
     odd, even = np.array([2**63 + 12345, 2**62 + 54321], np.uint64).astype(dtype)
-    for text in {neutral(constant_ptx(dtype, capability)) for capability in CAPABILITIES}:
+    for text in {neutral(stored_ptx("constant", dtype, capability)) for capability in CAPABILITIES}:
         kernel = OnTheMachine(text)
         monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda kernel=kernel: kernel)
         for count, launch in ((1, (1, 1)), (1001, (2, 3)), (64, (3, 1))):
@@ -310,11 +307,6 @@ def test_constants(monkeypatch, dtype):
                 dtype, count,
                 lambda out, launch=launch: fills_cuda.constant(out, even, odd, launch=launch),
             )  # fmt: skip
-
-
-@kept
-def rows_ptx(dtype, copying, capability):
-    return compiled(*rows_kernel(dtype, copying), capability)
 
 
 SETS = [  # the limit, from which on numbers are outside; width; and the launch
@@ -328,7 +320,7 @@ def test_rows_are_set(monkeypatch, dtype, gap):
     """All of them, or those of numbers from a limit on; nothing before, between and after."""
     ids = np.array([2**64 - 1, 0, 2**63, 96, 97, 5, 98, 2**32], np.uint64)
     even, odd = np.array([2**63 + 12345, 2**62 + 54321], np.uint64).astype(dtype)
-    for text in {neutral(rows_ptx(dtype, False, capability)) for capability in CAPABILITIES}:
+    for text in {neutral(stored_ptx("set-rows", dtype, capability)) for capability in CAPABILITIES}:
         kernel = OnTheMachine(text)
         monkeypatch.setattr(rows_cuda, "_set_kernel", lambda kernel=kernel: kernel)
         for limit, width, launch in SETS:
@@ -349,7 +341,9 @@ def test_rows_are_set(monkeypatch, dtype, gap):
 
 @pytest.mark.parametrize("dtype", CONSTANTS)
 def test_rows_are_copied(monkeypatch, dtype):
-    for text in {neutral(rows_ptx(dtype, True, capability)) for capability in CAPABILITIES}:
+    for text in {
+        neutral(stored_ptx("copy-rows", dtype, capability)) for capability in CAPABILITIES
+    }:
         kernel = OnTheMachine(text)
         monkeypatch.setattr(rows_cuda, "_copy_kernel", lambda kernel=kernel: kernel)
         for rows, width, gap, launch in ((9, 70, 3, (1, 8)), (5, 1, 1, (2, 3)), (1, 33, 0, (1, 1))):

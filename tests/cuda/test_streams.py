@@ -86,7 +86,7 @@ def test_ids_of_a_library_that_names_no_stream_are_kept_until_they_are_read(gpu)
 def test_ids_on_another_gpu_are_refused(gpu):
     message = "rows are on 'cuda:1' but the values are made on 'cuda:0': give device='cuda:1'"
     with pytest.raises(ValueError, match=message):
-        INIT((100, 4), rows=Foreign(np.int64, (6,), 1, stream=1), device="cuda")
+        INIT((100, 4), rows=Foreign(np.int64, (6,), 1, stream=1), device="cuda:0")
     with pytest.raises(ValueError, match="keys are on 'cuda:1' but the values are made on 'cuda:"):
         INIT.keyed(Foreign(np.int64, (6,), 1, stream=1), 4, out=Foreign(stream=1))
     assert not gpu.calls

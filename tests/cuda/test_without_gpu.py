@@ -16,6 +16,8 @@ from seedbed.gpu import array, driver
 from seedbed_kernels import cuda_shim
 from tests import processes
 
+from . import standin
+
 INIT = initializers.RandomNormal(seed=7)
 
 
@@ -135,9 +137,8 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
     def fail(*_):
         raise Exception(f"[2] Call to cuMemAlloc results in {failure}")
 
-    gpu = types.SimpleNamespace(
-        gpus=[contextlib.nullcontext()], stream=int, pinned_array=np.empty, device_array=fail
-    )
+    gpu = standin.Gpu(count=1)
+    gpu.stream, gpu.pinned_array, gpu.device_array = int, np.empty, fail
     for module in (driver, array):
         monkeypatch.setattr(module, "ready", lambda: gpu)
     out = tmp_path / "table.npy"

@@ -150,7 +150,7 @@ def warm(options: argparse.Namespace) -> int:
     """Compile kernels and keep them."""
     from . import warm
 
-    out(warm.warm(options.dtype))
+    out(warm.warm(options.dtype, options.cuda))
     return 0
 
 

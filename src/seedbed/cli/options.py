@@ -91,9 +91,16 @@ def parser() -> argparse.ArgumentParser:
     bench = add("bench", "Time Seedbed against NumPy on this machine, in 10⁹ values a second.")
     bench.add_argument("--values", metavar="N", help="in the array (default: 100000000)")
     bench.add_argument("--dtype", help="float32 (default) or float64: what NumPy can draw")
-    warm = add("warm", "Compile all CPU kernels and keep them, for a container image.")
+    warm = add("warm", "Compile all kernels and keep them, for a container image.")
     warm.add_argument(
         "--dtype", action="append", metavar="NAME", help="only of this dtype (may be repeated)"
+    )
+    warm.add_argument(
+        "--cuda",
+        action="append",
+        default=[],
+        metavar="90",
+        help="also for GPUs of this compute capability; none is needed (may be repeated)",
     )
     completion = add("completion", "Print a script that completes commands in a shell.")
     completion.add_argument("shell", choices=SHELLS)

@@ -24,13 +24,15 @@ SAMPLERS = (
 MATRICES = ((20, 20), (600, 300), (300, 600), (5000, 40))
 
 
-def warm(dtypes: Sequence[str] | None = None) -> str:
+def warm(dtypes: Sequence[str] | None = None, cuda: Sequence[str] = ()) -> str:
     """Compile the kernels of dtypes, all by default; return in words what was done.
+
+    Those for GPUs, too, whose compute capabilities are named: no GPU is needed.
 
     Raises
     ------
-    ArgumentError
-        If a dtype is not a floating one.
+    ArgumentError, DeviceError
+        If a dtype is not a floating one, or kernels cannot be compiled for such a GPU.
     OutputError
         If there is no folder to keep compiled code in.
     """
@@ -38,15 +40,28 @@ def warm(dtypes: Sequence[str] | None = None) -> str:
     for dtype in chosen:
         if dtype not in FLOATING_DTYPES:
             raise ArgumentError(f"--dtype must be one of {', '.join(FLOATING)}; given {dtype.name}")
+    capabilities = _capabilities(cuda)
     folder = disk_cache.writable_folder()
     if folder is None:
         raise OutputError("no folder for compiled code is writable; set NUMBA_CACHE_DIR to one")
     start, before = time.perf_counter(), set(_kept(folder))
     for dtype in chosen:
         _fill(dtype)
+    for capability in capabilities:
+        from ..gpu import ahead
+
+        ahead.warm(chosen, capability)
     added = set(_kept(folder)) - before
     seconds = time.perf_counter() - start
     return f"{folder}: {len(added)} kernels compiled and kept in {seconds:.1f} s"
+
+
+def _capabilities(texts: Sequence[str]) -> list[tuple[int, int]]:
+    if not texts:
+        return []
+    from ..gpu import ahead
+
+    return [ahead.capability_of(text) for text in texts]
 
 
 def _fill(dtype: np.dtype) -> None:
@@ -62,4 +77,4 @@ def _fill(dtype: np.dtype) -> None:
 
 
 def _kept(folder: Path) -> Iterator[str]:
-    return (path.name for path in folder.iterdir() if path.suffix in (".o", ".nbc"))
+    return (path.name for path in folder.iterdir() if path.suffix in (".o", ".nbc", ".cubin"))

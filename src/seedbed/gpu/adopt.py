@@ -10,7 +10,7 @@ from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from ..values.selection import row_distance
 from . import dlpack
 from .array import DeviceArray
-from .driver import LEGACY_STREAM, device_number, on_device, ready, stream_of
+from .driver import LEGACY_STREAM, check, device_number, on_device, ready, stream_of
 from .ids import DeviceIds
 from .memory import Bytes
 from .rows import DeviceRows
@@ -39,7 +39,7 @@ def target(
     if array.dtype != dtype:
         raise ArgumentError(f"out must have dtype {dtype.name}; given {array.dtype.name}")
     if device is not None and (
-        is_one_of(("cpu",), device) or device_number(device) != array.device
+        is_one_of(("cpu",), device) or device_number(device, array.device) != array.device
     ):
         raise ArgumentError(f"device is {brief(device)} but out is on {array.name!r}")
     return array
@@ -94,6 +94,7 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
     number, elements = tensor.device[1], math.prod(tensor.shape)
     if distance != row:
         elements = (math.prod(tensor.shape[:outer]) - 1) * distance + row
+    check(gpu, number)
     with on_device(gpu, number):
         nbytes = elements * tensor.dtype.itemsize
         data = gpu.as_cuda_array(Bytes(tensor.pointer, nbytes, (out, capsule)), sync=False)
@@ -115,6 +116,7 @@ def at(
         If GPUs cannot be used here.
     """
     gpu = ready()
+    check(gpu, device)
     with on_device(gpu, device):
         memory = Bytes(pointer, math.prod(shape) * dtype.itemsize, keep_alive)
         return DeviceArray(gpu.as_cuda_array(memory, sync=False), shape, dtype, device)

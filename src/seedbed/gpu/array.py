@@ -23,7 +23,7 @@ from . import dlpack, memory
 from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
 from .ids import DeviceIds
 
-# What the kernels see: they know neither 16-bit format.
+# The kernels know neither 16-bit format.
 _RANDOM_BITS = {"float16": np.int16, "bfloat16": np.uint16}
 _STREAM_IS_MINE = -1  # DLPack: do not wait
 
@@ -216,7 +216,7 @@ class DeviceArray:
         from seedbed_kernels import fills_cuda
 
         sampler = kernel_sampler(recipe, self.dtype)
-        bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
+        bits = kernel_dtype(self.dtype)
         flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
         place: Any
         with on_device(numba_cuda(), self.device) as gpu, contextlib.ExitStack() as reading:
@@ -293,7 +293,7 @@ class DeviceArray:
         from seedbed_kernels import haar_cuda
 
         key = kernel_key(stream)
-        bits = np.dtype(_RANDOM_BITS.get(self.dtype.name, self.dtype))
+        bits = kernel_dtype(self.dtype)
         with (
             on_device(numba_cuda(), self.device),
             cupy.cuda.Device(self.device),
@@ -358,6 +358,11 @@ class DeviceArray:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(stream_of(gpu, stream))
+
+
+def kernel_dtype(dtype: np.dtype) -> np.dtype:
+    """Return a dtype as the kernels that draw see it."""
+    return np.dtype(_RANDOM_BITS.get(dtype.name, dtype))
 
 
 def as_words(values: np.ndarray) -> np.ndarray:

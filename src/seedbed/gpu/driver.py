@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,40 @@ def ready() -> Any:
         If the package, the driver, a GPU or the compiler is missing; the message says which.
     """
     needs = "device 'cuda' needs"
+    cuda = _package(needs)
+    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
+    error = cuda.cuda_error()
+    if error is not None and "NO_DEVICE" not in error:
+        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
+    if error is not None or len(cuda.gpus) == 0:
+        raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
+    if not ready:
+        raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
+    _check_releases(needs, cuda.cudadrv.driver.get_version())
+    return cuda
+
+
+def compiles_for(capability: tuple[int, int], needs: str) -> None:
+    """Refuse to compile for a GPU that need not be here where that cannot be done.
+
+    Raises
+    ------
+    DeviceError
+        If the package, the compiler or the linker is missing, or does not know such a GPU.
+    """
+    from seedbed_kernels import cuda_release
+
+    _package(needs)
+    for part, release in (("libNVVM, the compiler", cuda_release.compiler()),
+                          ("nvJitLink, the linker", cuda_release.linker())):  # fmt: skip
+        if release is None:
+            raise DeviceError(f"{needs} {part}: pip install 'seedbed[cuda]'")
+    _check_releases(needs)
+    check_capability(capability, needs)
+
+
+def _package(needs: str) -> Any:
+    """Return `numba.cuda`, if it can be imported and goes with NumPy."""
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
     from seedbed_kernels.cuda_shim import cuda, knows_numpy
@@ -35,22 +70,11 @@ def ready() -> Any:
             f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
             "pip install 'numpy<2.5'"
         )
-    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
-    error = cuda.cuda_error()
-    if error is not None and "NO_DEVICE" not in error:
-        raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
-    if error is not None or len(cuda.gpus) == 0:
-        raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
-    if not ready:
-        raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
-    problem = _misfit(cuda.cudadrv.driver.get_version())
-    if problem is not None:
-        raise DeviceError(f"{needs} {problem}")
     return cuda
 
 
-def _misfit(driver: tuple[int, int]) -> str | None:
-    """Return what is needed where compiler, linker and driver are of releases that do not fit.
+def _check_releases(needs: str, driver: tuple[int, int] | None = None) -> None:
+    """Refuse a compiler, a linker and a driver, if there is one, whose releases do not fit.
 
     A linker takes code of its own and earlier releases. A driver runs what a linker of its own or
     an earlier major version made; without a linker, it links.
@@ -58,17 +82,37 @@ def _misfit(driver: tuple[int, int]) -> str | None:
     from seedbed_kernels import cuda_release
 
     compiler, linker = cuda_release.compiler(), cuda_release.linker() or driver
+    assert linker is not None
     if compiler is not None and linker < compiler:
-        return (
-            f"a compiler and a linker that fit: libNVVM is of CUDA {_dotted(compiler)}, "
+        raise DeviceError(
+            f"{needs} a compiler and a linker that fit: libNVVM is of CUDA {_dotted(compiler)}, "
             f"the linker in use of CUDA {_dotted(linker)}: {_install(linker)}"
         )
-    if driver[0] < linker[0]:
-        return (
-            f"a driver for CUDA {linker[0]}; the one installed is for CUDA {_dotted(driver)}: "
-            f"{_install(driver)}, or update the driver"
+    if driver is not None and driver[0] < linker[0]:
+        raise DeviceError(
+            f"{needs} a driver for CUDA {linker[0]}; the one installed is for CUDA "
+            f"{_dotted(driver)}: {_install(driver)}, or update the driver"
         )
-    return None
+
+
+def check_capability(capability: tuple[int, int], needs: str) -> None:
+    """Refuse a GPU that the compiler does not know.
+
+    Code for one of 9.0 and up is for that one alone; before, it is for later ones as well.
+    """
+    from seedbed_kernels import cuda_release
+
+    known, release = cuda_release.capabilities(), cuda_release.compiler()
+    if not known or release is None:
+        return
+    if capability in known or min(known) < capability < (9, 0):
+        return
+    older = capability < min(known)
+    remedy = "pip install 'seedbed[cuda12]'" if older else "pip install -U 'seedbed[cuda13]'"
+    raise DeviceError(
+        f"{needs} a compiler for compute capability {_dotted(capability)}; that of CUDA "
+        f"{_dotted(release)} knows {', '.join(map(_dotted, known))}: {remedy}"
+    )
 
 
 def _dotted(release: tuple[int, int]) -> str:
@@ -80,15 +124,38 @@ def _install(release: tuple[int, int]) -> str:
     return f"pip install 'seedbed[cuda{major}]' 'cuda-toolkit=={major}.{minor}.*'"
 
 
-def device_number(device: Any) -> int:
-    """Return the number in ``"cuda:1"``; ``"cuda"`` is 0."""
+def device_number(device: Any, known: int | None = None) -> int:
+    """Return the number in ``"cuda:1"``; for ``"cuda"`` a known one, else the current GPU's."""
     match = _DEVICE.fullmatch(device) if isinstance(device, str) else None
     if match is None:
         raise ArgumentError(f"device must be 'cpu', 'cuda' or 'cuda:N'; given {brief(device)}")
-    number, count = int(match[1] or 0), len(ready().gpus)
-    if number >= count:
-        raise DeviceError(f"device {device!r} is not there; the driver finds {count}")
+    gpu, number = ready(), known
+    if match[1] is not None:
+        number = int(match[1])
+    elif number is None:
+        number = _current(gpu)
+    if number >= len(gpu.gpus):
+        raise DeviceError(f"device {device!r} is not there; the driver finds {len(gpu.gpus)}")
+    check(gpu, number)
     return number
+
+
+def _current(gpu: Any) -> int:
+    """Return the number of the GPU that is current.
+
+    PyTorch's own, where PyTorch uses GPUs: it may be one that the driver has not been told of. Else
+    that of the calling thread, as CuPy, Numba and CUDA itself set it; without one, the first.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.current_device()
+    return gpu.get_current_device().id
+
+
+def check(gpu: Any, number: int) -> None:
+    """Refuse a GPU that kernels cannot be compiled for."""
+    capability = tuple(gpu.gpus[number].compute_capability)
+    check_capability(capability, f"device 'cuda:{number}' needs")
 
 
 def numba_cuda() -> Any:

@@ -51,7 +51,8 @@ class Request:
         distance. Of NumPy, or on a GPU: anything with ``__cuda_array_interface__`` or
         ``__dlpack__``.
     device : str, optional
-        ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+        ``"cpu"`` (default), ``"cuda:1"``, or ``"cuda"``: the GPU that `out` or `rows` are on, else
+        the current one, as PyTorch, CuPy and Numba set it; without any, the first.
 
     Attributes
     ----------
@@ -139,7 +140,7 @@ class Request:
         from ..gpu import adopt
 
         if out is None:
-            self._device = adopt.device_number(device)
+            self._device = adopt.device_number(device, self._ids and self._ids.array.device)
         else:
             self._target = adopt.target(out, device, self.size, self.dtype, outer)
         if self._ids is not None:
