@@ -60,6 +60,28 @@ print(len(compiled), *(hashlib.sha256(code).hexdigest() for code in loaded))
 """
 
 
+# Kernels are launched as `fills_cuda` and `rows_cuda` launch them, on another processor.
+AHEAD = """
+import numpy as np
+from numba.cuda.cudadrv import nvvm
+from seedbed_kernels import ahead_cuda, cubins_cuda, machine_code
+
+machine_code._host = lambda: ("another processor",)
+nvvm.compile_ir = None
+loaded = set()
+for name, function, registers, signature in (
+    *ahead_cuda.drawing(["float32"], (9, 0)), *ahead_cuda.storing()
+):
+    kernel = cubins_cuda.compiled(name, function, registers)
+    with cubins_cuda._pretending((9, 0)):
+        found = kernel.compile(signature.args)
+        code = bytes(found._codelibrary.get_cubin().code)
+    assert code.startswith(b"\x7fELF"), name
+    loaded.add(code)
+print(len(loaded))
+"""
+
+
 def process(folder, capability="9.0", **environment):
     """Return how often NVVM was called, and the digests of two kernels' machine code."""
     told = processes.run(
@@ -92,3 +114,20 @@ def test_a_second_process_compiles_nothing(tmp_path):
     os.symlink(tmp_path / "elsewhere", second)
     count, again = process(tmp_path, PYTHONWARNINGS="ignore")
     assert (count >= 2, again) == (True, digests)
+
+
+def test_a_process_compiles_nothing_where_all_was_compiled_without_a_gpu(tmp_path, monkeypatch):
+    """By the command, for one dtype; the CPU's kernels are left out here."""
+    command = (
+        "from seedbed.cli import main, warm\nwarm.SAMPLERS = warm.MATRICES = ()\n"
+        "for _ in range(2):\n    main(['warm', '--dtype=float32', '--cuda=90'])"
+    )
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, again = processes.output(command, **environment).splitlines()
+    assert (": 22 kernels" in first, ": 0 kernels" in again) == (True, True), (first, again)
+    assert len(list(tmp_path.rglob("*.cubin"))) == 22
+    assert not list(tmp_path.rglob("*.lock"))
+    assert processes.output(AHEAD, **environment).split() == ["22"]
+    # The whole way of a launch, with a stand-in for the driver.
+    count, digests = process(tmp_path)
+    assert (count, len(digests)) == (0, 2)

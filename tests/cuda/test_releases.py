@@ -5,6 +5,7 @@ import importlib.metadata
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="needs numba-cuda: pip install 'seedbed[cuda]'")
@@ -13,10 +14,14 @@ from cuda.core import Linker as CoreLinker
 from cuda.core import LinkerOptions, ObjectCode
 
 from seedbed.errors import DeviceError
-from seedbed.gpu import driver
+from seedbed.gpu import adopt, ahead, driver
 from seedbed_kernels import cuda_release, cuda_shim
 from tests import processes
 
+from . import standin
+from .test_ptx import CAPABILITIES
+
+F4 = np.dtype(np.float32)
 PTX = b"""
 .version 7.0
 .target sm_75
@@ -176,6 +181,78 @@ def test_releases_that_do_not_fit_are_told(monkeypatch, compiler, linker, driver
         with pytest.raises(DeviceError) as caught:
             driver.ready()
         assert str(caught.value) == f"device 'cuda' needs {needed}"
+
+
+KNOWN = [(7, 5), (8, 0), (8, 6), (9, 0), (10, 0), (12, 0)]
+
+
+@pytest.mark.parametrize(
+    ("capability", "remedy"),
+    [
+        ((7, 5), None),
+        ((8, 7), None),  # runs the code for 8.6
+        ((9, 0), None),
+        ((7, 0), "pip install 'seedbed[cuda12]'"),
+        ((10, 3), "pip install -U 'seedbed[cuda13]'"),  # code for 10.0 is for that one alone
+        ((12, 1), "pip install -U 'seedbed[cuda13]'"),
+    ],
+)
+def test_gpus_that_the_compiler_does_not_know_are_told(monkeypatch, capability, remedy):
+    monkeypatch.setattr(cuda_release, "capabilities", lambda: KNOWN)
+    monkeypatch.setattr(cuda_release, "compiler", lambda: (13, 0))
+    gpu = standin.Gpu(count=2)
+    gpu.gpus[1].compute_capability = capability
+    for module in (driver, adopt):
+        monkeypatch.setattr(module, "ready", lambda: gpu)
+    assert driver.device_number("cuda:0") == 0
+    calls = lambda: driver.device_number("cuda:1"), lambda: adopt.at(4096, (3,), F4, 1, None)
+    for call in calls:
+        if remedy is None:
+            call()
+            continue
+        with pytest.raises(DeviceError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"device 'cuda:1' needs a compiler for compute capability {capability[0]}."
+            f"{capability[1]}; that of CUDA 13.0 knows 7.5, 8.0, 8.6, 9.0, 10.0, 12.0: {remedy}"
+        )
+
+
+def test_the_compiler_knows_what_it_compiles_for():
+    known = cuda_release.capabilities()
+    assert known == sorted(known)
+    assert set(CAPABILITIES) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "linker", "needed"),
+    [
+        (None, (13, 5), "libNVVM, the compiler: pip install 'seedbed[cuda]'"),
+        ((13, 5), None, "nvJitLink, the linker: pip install 'seedbed[cuda]'"),
+        ((13, 5), (13, 0), "a compiler and a linker that fit: libNVVM is of CUDA 13.5, the linker"),
+        ((13, 0), (13, 5), "a compiler for compute capability 6.0; that of CUDA 13.0 knows 7.5, "),
+    ],
+)
+def test_what_compiling_ahead_needs(monkeypatch, compiler, linker, needed):
+    """No driver: it is not asked."""
+    monkeypatch.setattr(cuda_release, "capabilities", lambda: KNOWN)
+    monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
+    monkeypatch.setattr(cuda_release, "linker", lambda: linker)
+    monkeypatch.setattr(cuda_shim, "cuda", types.SimpleNamespace())
+    with pytest.raises(DeviceError) as caught:
+        ahead.capability_of("60")
+    assert str(caught.value).startswith(f"--cuda 60 needs {needed}")
+
+
+@pytest.mark.parametrize("text", ["", "9", "x", "9.", "9.00", "900.0", "-90", "sm_90", "９0"])
+def test_no_compute_capability(text):
+    with pytest.raises(ValueError, match="--cuda must be a compute capability, such as 90"):
+        ahead.capability_of(text)
+
+
+def test_compute_capabilities():
+    found = [ahead.capability_of(text) for text in ("75", "9.0", "120", "12.0")]
+    assert found == [(7, 5), (9, 0), (12, 0), (12, 0)]
 
 
 def test_the_compiler_says_its_release():

@@ -1,5 +1,6 @@
 """On which CUDA streams work is queued, in which order, and that nobody waits; with a stand-in."""
 
+import sys
 import types
 
 import numpy as np
@@ -126,6 +127,32 @@ def test_streams_that_dlpack_does_not_have_are_refused(gpu, stream):
     array = DeviceArray(memory, SHAPE, np.dtype(np.float32), 0)
     with pytest.raises(BufferError, match=f"stream must be None, -1, 1, 2 or .* given {stream}:"):
         array.__dlpack__(stream=stream)
+
+
+# --- "cuda" without a number --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_it_is_the_current_gpu(gpu, monkeypatch, current):
+    """That of the thread, which CuPy, Numba and CUDA set; without one `numba.cuda` says 0."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    gpu.current = current
+    assert INIT(SHAPE, device="cuda").device == current
+    assert INIT(SHAPE, device="cuda:0").device == 0
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_it_is_pytorchs_where_that_uses_gpus(gpu, monkeypatch, initialized):
+    """`torch.cuda.device(1)` alone does not make a GPU the thread's."""
+    cuda = types.SimpleNamespace(is_initialized=lambda: initialized, current_device=lambda: 1)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda, Tensor=Foreign))
+    assert INIT(SHAPE, device="cuda").device == int(initialized)
+
+
+def test_it_is_that_of_rows_and_keys(gpu):
+    ids = Foreign(np.int64, (6,), 1, stream=1)
+    assert INIT((100, 4), rows=ids, device="cuda").device == 1
+    assert INIT.keyed(ids, 4, device="cuda").device == 1
 
 
 # --- PyTorch ------------------------------------------------------------------------------------

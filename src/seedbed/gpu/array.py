@@ -256,10 +256,10 @@ class DeviceArray:
         from seedbed_kernels import rows_cuda
 
         words = as_words(np.array([item], self.dtype))
-        sizes = [words.size * size for size in (self.size // rows, self.row_distance(rows))]
+        width, stride = self.size // rows * words.size, self.row_distance(rows) * words.size
         with on_device(numba_cuda(), self.device):
             flat, values = self._data.view(words.dtype), (words[0], words[-1])
-            rows_cuda.set_rows(flat, rows, *sizes, values, outside, self.stream)
+            rows_cuda.set_rows(flat, rows, width, stride, values, outside, self.stream)
 
     def row_distance(self, rows: int) -> int:
         """Return how many elements lie between the beginnings of two of so many rows."""
