@@ -186,7 +186,9 @@ def torch(gpu, monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "device", lambda device: standin.contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "current_stream", current)
-    return types.SimpleNamespace(OnGpu=OnGpu, handle=handle, zeros=torch.zeros, nn=torch.nn)
+    return types.SimpleNamespace(
+        OnGpu=OnGpu, handle=handle, zeros=torch.zeros, nn=torch.nn, module=torch
+    )
 
 
 @pytest.mark.parametrize(("current", "queued"), [(0, 1), (77, 77)])
@@ -198,6 +200,29 @@ def test_tensors_are_filled_on_pytorchs_current_stream(gpu, torch, current, queu
     INIT(SHAPE, out=tensor.detach())
     fill_(tensor, INIT)
     assert gpu.calls == [("kernel", queued)] * 2
+
+
+@pytest.mark.parametrize("part", [{}, {"window": (slice(2, 4), slice(None))}, {"rows": None}])
+def test_a_new_tensor_has_memory_of_pytorchs_pool(gpu, torch, monkeypatch, part):
+    """And nobody waits; also where the rows are on the GPU."""
+    from seedbed.torch import tensor
+
+    pytorch, asked = sys.modules["torch"], []
+
+    def empty(*size, dtype, device):
+        asked.append(device)
+        return torch.OnGpu(torch.zeros(*size, dtype=dtype))
+
+    monkeypatch.setattr(pytorch, "empty", empty)
+    torch.handle[0] = 77
+    if "rows" in part:
+        part = {"rows": Foreign(np.int64, (6,), stream=77)}
+    made = tensor(INIT, SHAPE, "bfloat16", device="cuda", **part)
+    assert (type(made), made.dtype) == (torch.OnGpu, pytorch.bfloat16)
+    assert made.shape == ((2, 4) if "window" in part else SHAPE)
+    assert asked == ["cuda"]
+    marked = [("set_kernel", 77)] if "rows" in part else []
+    assert gpu.calls == [("kernel", 77), *marked]
 
 
 def test_a_model_is_initialized_without_waiting_and_may_be_captured(gpu, torch):

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 import seedbed.torch as seeded  # noqa: E402
 from seedbed import initializers  # noqa: E402
+from seedbed.seeds import SeedGenerator  # noqa: E402
 
 
 def bits(tensor):
@@ -263,3 +264,47 @@ def test_sharded_tensors_and_their_pieces():
     dist.destroy_process_group()
     """
     processes.output(textwrap.dedent(code))
+
+
+# New tensors
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "part",
+    [{}, {"window": (slice(3, 5), slice(1, 4))}, {"rows": [[8, 0], [8, 3]]}, {"rows": slice(0, 0)},
+     {"rows": torch.tensor([2, 1]), "window": (None, slice(0, 2))}],
+)  # fmt: skip
+def test_a_new_tensor_is_the_array(dtype, part):
+    init = initializers.TruncatedNormal(seed=7)
+    made = seeded.tensor(init, (9, 4), getattr(torch, dtype), **part)
+    np.testing.assert_array_equal(bits(made), init((9, 4), dtype, **part), strict=True)
+
+
+def test_a_new_tensor_has_pytorchs_default_dtype_and_device():
+    assert seeded.tensor("zeros", (2, 3)).dtype == torch.float32
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert seeded.tensor("ones", (2, 3)).equal(torch.ones(2, 3))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    generator = SeedGenerator(7)
+    init = initializers.RandomNormal(seed=generator)
+    with torch.device("meta"):
+        assert seeded.tensor(init, (2, 3)).is_meta
+    expected = initializers.RandomNormal(seed=SeedGenerator(7))((2, 3))
+    assert (seeded.tensor(init, (2, 3)).numpy() == expected).all()  # the first draw
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3, (2, 3)), "tensor: init must be a Seedbed initializer or its name; given 3"),
+        (("zeros", (2, -3)), "tensor: shape must hold integers of at least 0"),
+        (("zeros", (2, 3), "float128"), "tensor: unknown dtype 'float128'; allowed"),
+        (("random_normal", (2, 3), "int8"), "RandomNormal: dtype must be one of float16, "),
+    ],
+)
+def test_new_tensors_that_are_refused(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        seeded.tensor(*arguments)

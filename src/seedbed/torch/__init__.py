@@ -1,8 +1,9 @@
 """Seedbed in PyTorch: tensors and models filled in place.
 
-`fill_` fills a tensor, or this process' piece of a DTensor, with what an initializer gives. The
-functions of `torch.nn.init` are here by name, with ``seed=`` in place of ``generator=``.
-`init_module_` initializes a whole model from a table of name patterns and one seed.
+`tensor` makes a tensor with what an initializer gives; `fill_` fills one, or this process' piece of
+a DTensor. The functions of `torch.nn.init` are here by name, with ``seed=`` in place of
+``generator=``. `init_module_` initializes a whole model from a table of name patterns and one
+seed.
 """
 
 try:
@@ -31,6 +32,7 @@ from .init import (
     xavier_uniform_,
     zeros_,
 )
+from .making import tensor
 from .modules import init_module_
 from .plans import plan
 from .resizing import resize_
@@ -54,6 +56,7 @@ __all__ = [
     "save_initialized",
     "seeded",
     "sparse_",
+    "tensor",
     "torchrec",
     "trunc_normal_",
     "uniform_",

@@ -1,6 +1,7 @@
 """Tensors that this process holds, as initializers fill them: in place where memory allows it."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,20 @@ BITS = {
 
 
 def write_window(
-    local: torch.Tensor, init: Initializer, shape: tuple[int, ...], window: Window | None
+    local: torch.Tensor,
+    init: Initializer,
+    shape: tuple[int, ...],
+    window: Window | None,
+    rows: Any = None,
 ) -> None:
-    """Fill a tensor with the values in a window of a table of the full shape."""
-    dtype = as_dtype(local.dtype)
+    """Fill a tensor with the values in a window, or some rows, of a table of the full shape."""
+    dtype, part = as_dtype(local.dtype), {"window": window}
+    if rows is not None:
+        part["rows"] = rows
     if local.numel() == 0:
-        init(shape, dtype, window=window)
+        init(shape, dtype, **part)
         return
-    on_gpu = local.is_cuda and torch.version.cuda is not None
+    on_gpu = is_nvidias(local.device)
     direct = local.is_contiguous() and not (local.is_conj() or local.is_neg())
     direct = direct and (on_gpu or local.device.type == "cpu")
     device = local.device if on_gpu else torch.device("cpu")
@@ -33,14 +40,19 @@ def write_window(
     # A tensor hands itself over only where its GPU is torch's current one.
     with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
         if not on_gpu:
-            init(shape, dtype, window=window, out=as_array(made))
+            init(shape, dtype, **part, out=as_array(made))
         elif local.dtype in BITS and local.dtype != torch.bfloat16:  # no interface has float8
-            values = init(shape, dtype, window=window)
+            values = init(shape, dtype, **part)
             made.copy_(torch.from_numpy(values.view(np.uint8)).view(local.dtype))
         else:
-            init(shape, dtype, window=window, out=made)
+            init(shape, dtype, **part, out=made)
     if not direct:
         local.copy_(made)
+
+
+def is_nvidias(device: torch.device) -> bool:
+    """Return whether a device is a GPU on which Seedbed draws; PyTorch calls AMD's "cuda", too."""
+    return device.type == "cuda" and torch.version.cuda is not None
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:
