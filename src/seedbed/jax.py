@@ -6,6 +6,7 @@ and Equinox call. float64 needs ``jax_enable_x64``; without it a float64 array i
 everywhere in JAX.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,28 +90,39 @@ def array(
     pieces = []
     whole = None if found.windowed or len(uses) == 1 else found(size, kind)
     # Piece by piece: make_array_from_callback would hold all of them here and on the devices.
-    for device, bounds in windows.items():
-        window = tuple(slice(*ends) for ends in bounds)
-        place = SingleDeviceSharding(device, memory_kind=sharding.memory_kind)
-        piece = None if whole is not None else _drawn_there(found, size, kind, window, place)
-        if piece is None:
-            if bounds not in made:
-                made[bounds] = found(size, kind, window=window) if whole is None else whole[window]
-            piece = jax.device_put(made[bounds], place).block_until_ready()
-        pieces.append(piece)
-        uses[bounds] -= 1
-        if uses[bounds] == 0:
-            made.pop(bounds, None)
+    with contextlib.ExitStack() as drawing:  # GPUs draw side by side; whatever happens, it ends
+        for device, bounds in windows.items():
+            window = tuple(slice(*ends) for ends in bounds)
+            place = SingleDeviceSharding(device, memory_kind=sharding.memory_kind)
+            piece = None
+            if whole is None:
+                piece = _drawn_there(found, size, kind, window, place, drawing)
+            if piece is None:
+                if bounds not in made:
+                    made[bounds] = (
+                        found(size, kind, window=window) if whole is None else whole[window]
+                    )
+                piece = jax.device_put(made[bounds], place).block_until_ready()
+            pieces.append(piece)
+            uses[bounds] -= 1
+            if uses[bounds] == 0:
+                made.pop(bounds, None)
     return jax.make_array_from_single_device_arrays(size, sharding, pieces, dtype=kind)
 
 
 def _drawn_there(
-    init: Initializer, shape: tuple[int, ...], dtype: Any, window: Window, place: Any
+    init: Initializer,
+    shape: tuple[int, ...],
+    dtype: Any,
+    window: Window,
+    place: Any,
+    drawing: contextlib.ExitStack,
 ) -> jax.Array | None:
-    """Return a piece drawn on its own GPU, in JAX's memory; None where it cannot be.
+    """Return a piece being drawn on its own GPU, in JAX's memory; None where it cannot be.
 
-    Values that are not random are made on the host; so are products of Orthogonal, which a GPU has
-    within rounding only.
+    It is complete when `drawing` ends: JAX's streams are its own, so the host waits there. Values
+    that are not random are made on the host; so are products of Orthogonal, which a GPU has within
+    rounding only.
     """
     (device,) = place.device_set
     size = tuple(axis.stop - axis.start for axis in window)
@@ -126,8 +138,8 @@ def _drawn_there(
         out = adopt.at(piece.unsafe_buffer_pointer(), size, dtype, number, keep_alive=piece)
     except DeviceError:
         return None
+    drawing.callback(out.synchronize)
     init(shape, dtype, window=window, out=out)
-    out.synchronize()  # JAX's streams are its own
     return piece
 
 

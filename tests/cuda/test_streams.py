@@ -54,7 +54,6 @@ def test_a_stream_that_is_named_takes_the_work_and_nobody_waits(gpu, handle):
 
 
 def test_without_a_stream_the_host_waits_once(gpu):
-    """So it is with JAX, whose streams are its own."""
     out = Foreign()
     INIT(SHAPE, out=out)
     assert gpu.calls == [("kernel", 1), ("synchronize", 1)]
@@ -127,6 +126,16 @@ def test_streams_that_dlpack_does_not_have_are_refused(gpu, stream):
     array = DeviceArray(memory, SHAPE, np.dtype(np.float32), 0)
     with pytest.raises(BufferError, match=f"stream must be None, -1, 1, 2 or .* given {stream}:"):
         array.__dlpack__(stream=stream)
+
+
+def test_arrays_of_jax_are_not_written_to(gpu):
+    """They are immutable, and XLA shares their memory; DLPack and the interface do not say so."""
+    jax = pytest.importorskip("jax")
+    message = "out must be writable; given a jax.Array, which never is: take seedbed.jax.array"
+    for init in (INIT, initializers.Zeros()):
+        with pytest.raises(ValueError, match=message):
+            init(SHAPE, out=jax.numpy.zeros(SHAPE))
+    assert not gpu.calls
 
 
 # --- "cuda" without a number --------------------------------------------------------------------

@@ -72,12 +72,31 @@ def test_pieces_are_drawn_on_their_own_gpu_in_jaxs_memory():
                 calls.clear()
                 table = seedbed.jax.array(init, (24, 16), NamedSharding(mesh, spec), dtype)
                 assert (np.asarray(table) == init((24, 16), dtype)).all()
-                assert calls == [(what, n) for n in range(6) for what in ("draw", "wait")]
+                # All draw side by side before the host waits for any.
+                assert calls[:6] == [("draw", n) for n in range(6)]
+                assert sorted(calls[6:]) == [("wait", n) for n in range(6)]
         calls.clear()
         for init in (initializers.Identity(), initializers.Orthogonal(seed=7)):
             table = seedbed.jax.array(init, (24, 16), NamedSharding(mesh, P("a")))
             assert (np.asarray(table) == init((24, 16))).all()
         assert not calls
+
+        # Whatever fails, none draws on into memory that JAX has taken back.
+        def fail(self, recipe, selection, stream):
+            if self.device == 3:
+                raise OSError("cuda:3 failed")
+            calls.append(("draw", self.device))
+
+        There.random, draw = fail, There.random
+        init = initializers.RandomNormal(seed=7)
+        try:
+            seedbed.jax.array(init, (24, 16), NamedSharding(mesh, P("a", "b")))
+        except OSError:
+            drawn = [n for what, n in calls if what == "draw"]
+            assert drawn == [0, 1, 2] and {("wait", n) for n in drawn} <= set(calls)
+        else:
+            raise AssertionError
+        There.random = draw
 
         def at(*arguments, **others):
             raise DeviceError("device 'cuda' needs the package numba-cuda")

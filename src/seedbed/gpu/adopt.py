@@ -68,6 +68,10 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
     outer : int
         How many of the first axes count rows, which may lie at one distance from each other.
     """
+    if writable and isinstance(out, getattr(sys.modules.get("jax"), "Array", ())):
+        raise ArgumentError(
+            f"{name} must be writable; given a jax.Array, which never is: take seedbed.jax.array"
+        )
     interface = _interface(out, name)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
     if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):

@@ -104,7 +104,8 @@ class Initializer:
             Writable, of the shape of what is asked and of `dtype`; filled in place. C-contiguous;
             with `rows` its rows may be those of a wider array.
         device : str, optional
-            ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+            ``"cpu"`` (default), ``"cuda:1"``, or ``"cuda"``: the GPU of what is given, else the
+            current one.
 
         Returns
         -------
@@ -166,7 +167,8 @@ class Initializer:
         out : array, optional
             Writable, of shape ``keys.shape + (columns,)``; its rows may be those of a wider array.
         device : str, optional
-            ``"cpu"`` (default), ``"cuda"`` or ``"cuda:1"``.
+            ``"cpu"`` (default), ``"cuda:1"``, or ``"cuda"``: the GPU of what is given, else the
+            current one.
 
         Returns
         -------
