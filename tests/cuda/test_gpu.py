@@ -5,8 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from seedbed import initializers
 from seedbed.values.fill import sample
-from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
+from seedbed.values.recipes import Constant, Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed_kernels import floats, gaussian
 from seedbed_kernels.cuda_shim import cuda
@@ -74,6 +75,29 @@ def test_torch(dtype):
     assert torch.equal(copy.view(torch.uint8), taken.view(torch.uint8))
     with pytest.raises(ValueError, match="C-contiguous"):
         sample(SOURCES[1], SHAPE, stream=STREAM, out=torch.zeros(SHAPE[::-1], device="cuda").T)
+    wider = torch.full((3, 200), 7.0, dtype=taken.dtype, device="cuda")
+    for source in (SOURCES[1], Constant(2.0), Constant(np.arange(130.0))):
+        sample(source, SHAPE, stream=STREAM, rows=[9, 0, 9], out=wider[:, 5:135])
+        on_cpu = sample(source, SHAPE, dtype, stream=STREAM, rows=[9, 0, 9])
+        assert bits(wider[:, 5:135].contiguous().cpu().view(torch.uint8).numpy()) == bits(on_cpu)
+        assert bool((wider[:, :5] == 7).all() and (wider[:, 135:] == 7).all())
+
+
+def test_a_new_tensor_of_pytorch():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no GPU")
+    from seedbed.torch import tensor
+
+    init = initializers.TruncatedNormal(seed=7)
+    before = torch.cuda.memory_allocated()
+    made = tensor(init, SHAPE, device="cuda")
+    assert torch.cuda.memory_allocated() - before >= made.nbytes
+    assert bits(made.cpu().numpy()) == bits(init(SHAPE))
+    ids = torch.tensor([5, 0, 5], device="cuda")
+    assert bits(tensor(init, SHAPE, device="cuda", rows=ids).cpu().numpy()) == bits(
+        init(SHAPE, rows=[5, 0, 5])
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
