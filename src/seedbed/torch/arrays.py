@@ -26,7 +26,8 @@ def write_window(
     rows: Any = None,
 ) -> None:
     """Fill a tensor with the values in a window, or some rows, of a table of the full shape."""
-    dtype, part = as_dtype(local.dtype), {"window": window}
+    dtype = as_dtype(local.dtype)
+    part: dict[str, Any] = {"window": window}
     if rows is not None:
         part["rows"] = rows
     if local.numel() == 0:
