@@ -29,7 +29,7 @@ f32:32:32-f64:64:64-v16:16:16-v32:32:32-v64:64:64-v128:128:128-n16:32:64"
 !0 = !{{i32 {}, i32 {}, i32 {}, i32 {}}}
 """
 _KINDS = {"cubin": 1, "ptx": 2, "ltoir": 3, "fatbin": 4, "object": 5, "library": 6}  # nvJitLink's
-
+_OLDEST_LINKER = (12, 3)  # that `cuda.core` takes: where it is older, the driver links
 
 _chosen: list[Release] = []  # the linker's, if `fit` chose it
 
@@ -98,7 +98,7 @@ def linker() -> Release | None:
         major, minor = nvjitlink.version()
     except (ImportError, RuntimeError):
         return None
-    return major, minor
+    return (major, minor) if (major, minor) >= _OLDEST_LINKER else None
 
 
 @functools.cache

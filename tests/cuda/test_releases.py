@@ -255,6 +255,16 @@ def test_compute_capabilities():
     assert found == [(7, 5), (9, 0), (12, 0), (12, 0)]
 
 
+@pytest.mark.parametrize(("version", "used"), [((12, 2), None), ((12, 3), (12, 3))])
+def test_a_linker_that_is_too_old_is_none(monkeypatch, version, used):
+    """`cuda.core` has the driver link, then."""
+    from cuda.bindings import nvjitlink
+
+    monkeypatch.setattr(cuda_release, "_chosen", [])
+    monkeypatch.setattr(nvjitlink, "version", lambda: version)
+    assert cuda_release.linker() == used
+
+
 def test_the_compiler_says_its_release():
     toolkit = importlib.metadata.version("cuda-toolkit")
     release = cuda_release.compiler()
