@@ -3,8 +3,8 @@
 Compiling and linking a kernel takes up to seconds; the machine code of one GPU (a cubin) is kept
 under a name that tells all that it depends on: the kernels' code, the compute capability, the
 releases of compiler, linker and `numba-cuda`, Numba's settings and the types of the arguments.
+The processor is not in it: a container image may be made on one machine and run on another.
 `numba-cuda` still packs the arguments and launches, so a process imports Numba all the same.
-The processor is not among them: a container image may be made on one machine and run on another.
 """
 
 import contextlib
