@@ -1,5 +1,8 @@
 """The door: what it refuses, before any work, and where it puts the values."""
 
+import mmap
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -179,3 +182,30 @@ def test_a_matrix_is_filled_as_an_array():
     out = np.asmatrix(np.empty((300, 40), np.float32))
     assert draw((300, 40), out=out) is out
     np.testing.assert_array_equal(np.asarray(out), draw((300, 40)))
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="needs Linux' huge pages"
+)
+def test_memory_of_others_is_filled_on_huge_pages():
+    """As that of PyTorch's tensors: whoever touches it first decides."""
+    size = 1 << 23
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        out = np.frombuffer(memory, np.float32)
+        draw((size // 4,), out=out)
+        middle = out.ctypes.data + size // 2
+        assert "hg" in flags_of_mapping(middle)
+        del out
+
+
+def flags_of_mapping(address: int) -> list[str]:
+    """Return what Linux says of the mapping that an address lies in: words of two letters."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first and not first.endswith(":"):
+            start, stop = (int(end, 16) for end in first.split("-"))
+            inside = start <= address < stop
+        elif inside and first == "VmFlags:":
+            return rest
+    raise LookupError(hex(address))

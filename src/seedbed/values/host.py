@@ -20,7 +20,7 @@ from .selection import Keys, Rows, row_distance
 from .window import Runs, windows
 
 GRAIN = 1 << 18  # elements in a chunk: some 100 µs of work, against 10 µs to hand it over
-LARGE = 1 << 20  # bytes: from there on an array begins with a cache line
+LARGE = 1 << 20  # bytes: from there on an array begins with a cache line, on huge pages
 
 
 class HostArray:
@@ -39,6 +39,8 @@ class HostArray:
     def __init__(self, array: np.ndarray, outer: int = 0) -> None:
         self.array = array
         self.outer = outer
+        if array.nbytes >= LARGE and array.flags.c_contiguous:
+            memory.advise_huge_pages(array)
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype, outer: int = 0) -> Self:
