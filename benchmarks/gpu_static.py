@@ -55,8 +55,9 @@ come on top. A quarter of a multiprocessor issues one instruction a cycle, and e
 more than one, where it needs one of these: {units}. The largest of these sums decides.
 "GB/s at most" is what an H100 ({processors} multiprocessors at {clock} GHz) could then store, and
 "× memory" divides it by the {memory:,} GB/s that its memory takes; above 1, memory decides. How
-often a unit takes an instruction is what NVIDIA's tables of throughput say for 9.0; that `IMAD.WIDE` is
-as fast as `IMAD` is assumed. Waiting for results or memory is left out, so real times are longer.
+often a unit takes an instruction is what NVIDIA's tables of throughput say for 9.0; that
+`IMAD.WIDE` is as fast as `IMAD` is assumed. Waiting for results or memory is left out, so real times
+are longer.
 """
 
 

@@ -18,6 +18,7 @@ from .floats import (
     ROUNDED,
     divide,
     fma,
+    rounded_to_bfloat16,
     scale_shift_clamp,
     unit_float32_closed_open,
     unit_float32_open_closed,
@@ -67,15 +68,19 @@ def rejects(value, sampler):
 
 
 @functools.cache
-def finished(dtype: str) -> Any:
+def finished(dtype: str, native: bool = False) -> Any:
     """Return a scalar ``(value, sampler)``: a base value scaled, shifted, clamped and rounded.
 
     Parameters
     ----------
     dtype : str
         Name of what is stored: a key of `floats.ROUNDED`.
+    native : bool
+        Whether this is for a GPU that rounds to bfloat16 itself.
     """
     real, rounded = precision(np.dtype(dtype)), ROUNDED[dtype]
+    if native and dtype == "uint16":
+        rounded = rounded_to_bfloat16
 
     @scalar
     def finish(value, sampler):
@@ -85,9 +90,9 @@ def finished(dtype: str) -> Any:
     return finish
 
 
-def lane_finished(dtype: str) -> Any:
+def lane_finished(dtype: str, native: bool) -> Any:
     """Return a scalar ``(values, sampler)``: all values of a lane finished, as a tuple."""
-    last = finished(dtype)
+    last = finished(dtype, native)
     if dtype == "float64":
         return scalar(lambda values, own: (last(values[0], own), last(values[1], own)))
 

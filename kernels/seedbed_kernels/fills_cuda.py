@@ -280,7 +280,8 @@ def kernel_of(
     """Return a kernel as `cubins_cuda.compiled` takes it: name, function and registers."""
     make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
     name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
-    return name, make(sampler, dtype), registers(sampler, dtype, capability, keyed)
+    native = capability >= (8, 0)  # it rounds to bfloat16 itself
+    return name, make(sampler, dtype, native), registers(sampler, dtype, capability, keyed)
 
 
 def _capability() -> tuple[int, int]:
@@ -301,9 +302,9 @@ def registers(
     if keyed and not tail:
         return 72 if double else 64
     if keyed or capability < (9, 0):
-        return 96 if tail and double else 80
+        return 96 if double and sampler is not TruncatedNormal else 80
     if capability >= (12, 0) and sampler is TruncatedNormal:
-        return 64 if double else 48
+        return 72 if double else 56
     return None
 
 

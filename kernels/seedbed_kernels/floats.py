@@ -80,10 +80,24 @@ float64_bits = _bitcast(types.float64, types.int64)
 bits_float64 = _bitcast(types.int64, types.float64)
 
 
+@intrinsic
+def upper_24_bits(typingctx, word):
+    """Return the upper 24 bits of a word (uint64) as an int32."""
+
+    def codegen(context, builder, signature, args):
+        (word,), narrow = args, ir.IntType(32)
+        if on_cuda(builder):  # one instruction; NVVM makes two of the other
+            return builder.lshr(builder.trunc(word, narrow), narrow(8))
+        clean = builder.and_(word, word.type(0xFFFFFFFF))
+        return builder.trunc(builder.lshr(clean, word.type(8)), narrow)
+
+    return types.int32(types.uint64), codegen
+
+
 @scalar
 def unit_float32_closed_open(word):
     """Return u in [0, 1), a multiple of 2**-24, from the upper 24 bits of a word."""
-    return F32(np.int32((word & LOW_32) >> np.uint64(8))) * TWO_M24
+    return F32(upper_24_bits(word)) * TWO_M24
 
 
 @scalar
@@ -125,9 +139,13 @@ def half_turn_float64_closed_closed(high, low):
     return fma(word_float64(low & LOW_32), TWO_M63_F64, head)
 
 
-def _flags(builder):
-    """Let CUDA take its max and min: they differ from these only for a bound of -0."""
-    return ("nnan", "nsz") if on_cuda(builder) else ()
+def _flags(builder, value):
+    """Let CUDA take its max and min: they differ from these only for a bound of -0.
+
+    Not in float64, which has no such instructions: they would be eight for the three of a choice.
+    """
+    single = isinstance(value.type, ir.FloatType)
+    return ("nnan", "nsz") if single and on_cuda(builder) else ()
 
 
 @intrinsic
@@ -136,7 +154,7 @@ def at_least(typingctx, value, low):
 
     def codegen(context, builder, signature, args):
         value, low = args
-        greater = builder.fcmp_ordered(">", value, low, flags=_flags(builder))
+        greater = builder.fcmp_ordered(">", value, low, flags=_flags(builder, value))
         return builder.select(greater, value, low)
 
     return value(value, low), codegen
@@ -148,7 +166,7 @@ def at_most(typingctx, value, high):
 
     def codegen(context, builder, signature, args):
         value, high = args
-        less = builder.fcmp_ordered("<", high, value, flags=_flags(builder))
+        less = builder.fcmp_ordered("<", high, value, flags=_flags(builder, value))
         return builder.select(less, high, value)
 
     return value(value, high), codegen
@@ -158,6 +176,18 @@ def at_most(typingctx, value, high):
 def scale_shift_clamp(base, scale, shift, low, high):
     """Return ``base * scale + shift``, rounded once, kept in [low, high]; no bound is -0."""
     return at_most(at_least(fma(base, scale, shift), low), high)
+
+
+@intrinsic
+def rounded_to_bfloat16(typingctx, value):
+    """Return the bits of a float32 rounded to bfloat16 by the GPU, if it is an 8.0 or later."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.IntType(16), [ir.FloatType()])
+        assembly = ir.InlineAsm(kind, "cvt.rn.bf16.f32 $0, $1;", "=h,f")
+        return builder.call(assembly, args)
+
+    return types.uint16(types.float32), codegen
 
 
 # Numba widens integer arithmetic to 64 bits; the casts below keep it, and its vectors, at 32.

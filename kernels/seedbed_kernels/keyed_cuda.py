@@ -47,7 +47,7 @@ def store_in_turn(out: Any, index: Any, values: Any) -> None:
         out[index + i] = value
 
 
-def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
+def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     """Return the Python function of the kernel that `fills_cuda.KeyedFiller` launches.
 
     Its parameters are the output, the keys, the first position in the rows and the one after the
@@ -58,13 +58,13 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
     real = precision(np.dtype(dtype))
     group = slots(real)
     rejecting = sampler in REJECTING
-    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype)
-    lane_finished = draws.lane_finished(dtype)
+    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype, native)
+    lane_finished = draws.lane_finished(dtype, native)
     store = store_in_turn if SIMULATED else store_together
     queues = queue_shape(sampler, keyed=True)
     if rejecting:
         rejected = make_rejected(sampler, dtype)
-        wait, redraw = make_redraw(sampler, dtype, keyed=True)
+        wait, redraw = make_redraw(sampler, dtype, native, keyed=True)
 
     def kernel(
         out, keys, begin, end, column, width, stride, aligned, first_row, rows, key, sampler

@@ -43,7 +43,7 @@ def make_rejected(sampler: type, dtype: str) -> Callable[..., Any]:
     return rejected
 
 
-def make_redraw(sampler: type, dtype: str, keyed: bool) -> tuple[Any, Any]:
+def make_redraw(sampler: type, dtype: str, native: bool, keyed: bool) -> tuple[Any, Any]:
     """Return two device functions: one puts lanes on a warp's queue, one draws them again.
 
     Parameters
@@ -52,12 +52,14 @@ def make_redraw(sampler: type, dtype: str, keyed: bool) -> tuple[Any, Any]:
         One of `samplers.REJECTING`.
     dtype : str
         Of what is stored.
+    native : bool
+        Whether the GPU rounds to bfloat16 itself.
     keyed : bool
         Whether a lane's values follow each other in the output, and lanes have streams of their
         own; else they lie 32 apart, and the key has the stream.
     """
     step = 1 if keyed else LANES
-    finished = draws.finished(dtype)
+    finished = draws.finished(dtype, native)
     value_at = draws.value_at(sampler, precision(np.dtype(dtype)))
 
     @cuda.jit(device=True)

@@ -49,7 +49,7 @@ def make_run_position(real: Any) -> Callable[..., Any]:
     return run_position
 
 
-def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
+def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     """Return the Python function of the kernel that `fills_cuda.Filler` and `RowFiller` launch.
 
     Its parameters are the output, the numbers of the rows (or none of them), the first position in
@@ -61,12 +61,21 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
     real = precision(np.dtype(dtype))
     count, tile_size = slots(real), tile_values(real)
     rejecting = sampler in REJECTING
-    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype)
+    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype, native)
     run_position = make_run_position(real)
     queues = queue_shape(sampler, keyed=False)
     if rejecting:
         rejected = make_rejected(sampler, dtype)
-        wait, redraw = make_redraw(sampler, dtype, keyed=False)
+        wait, redraw = make_redraw(sampler, dtype, native, keyed=False)
+
+        @cuda.jit(device=True)
+        def again(out, key, sampler, queue, bottom, top, lane, index, values, wanted):
+            """Have those values of a lane that are wanted and rejected drawn again."""
+            wanted = np.uint32(wanted & rejected(values, sampler))
+            top = wait(queue, top, lane, key[2], index, np.uint32(1), wanted)
+            while np.uint32(top - bottom) >= LANES:
+                top = redraw(out, key, sampler, queue, bottom, top)
+            return top
 
     def kernel(
         out, ids, begin, end, place, lengths, tiles, offsets, first_run, runs, key, sampler, across
@@ -99,27 +108,35 @@ def make_kernel(sampler: type, dtype: str) -> Callable[..., None]:
             lane = (np.uint64(tile) + np.uint64(share)) * np.uint64(LANES) + np.uint64(thread)
             index = share * tile_size - offset + thread
             shift = np.int64(row) * place[8] + np.int64(run) * place[2] + (start - position)
+            last_whole = size - tile_size + thread
             while index - thread < size:
-                values = draw(sampler, lane, np.uint64(0), key)
-                wanted = np.uint32((1 << count) - 1)
-                if index >= thread and index - thread + tile_size <= size:
+                while thread <= index <= last_whole:
+                    values = draw(sampler, lane, np.uint64(0), key)
                     for slot in range(count):
                         at = np.uint64(index + shift + LANES * slot)
                         out[at] = finished(values[slot], sampler)
-                else:
+                    if rejecting:
+                        every, first = np.uint32((1 << count) - 1), index + shift
+                        top = again(
+                            out, key, sampler, queue, bottom, top, lane, first, values, every
+                        )
+                    lane += np.uint64(across) * np.uint64(LANES)
+                    index += np.int64(across) * tile_size
+                if index - thread < size:
+                    values = draw(sampler, lane, np.uint64(0), key)
                     wanted = np.uint32(0)
                     for slot in range(count):
                         if 0 <= index + LANES * slot < size:
                             at = np.uint64(index + shift + LANES * slot)
                             out[at] = finished(values[slot], sampler)
                             wanted = np.uint32(wanted | np.uint32(1 << slot))
-                if rejecting:
-                    wanted = np.uint32(wanted & rejected(values, sampler))
-                    top = wait(queue, top, lane, key[2], index + shift, np.uint32(1), wanted)
-                    while np.uint32(top - bottom) >= LANES:
-                        top = redraw(out, key, sampler, queue, bottom, top)
-                lane += np.uint64(across) * np.uint64(LANES)
-                index += np.int64(across) * tile_size
+                    if rejecting:
+                        first = index + shift
+                        top = again(
+                            out, key, sampler, queue, bottom, top, lane, first, values, wanted
+                        )
+                    lane += np.uint64(across) * np.uint64(LANES)
+                    index += np.int64(across) * tile_size
             number = np.uint32(number + step)
         if rejecting:
             while top > bottom:

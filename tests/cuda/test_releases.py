@@ -66,7 +66,7 @@ device = python_types.SimpleNamespace(compute_capability=(9, 0))
 dispatcher.get_current_device = lambda: device
 assert cuda_release.linker() >= cuda_release.compiler() >= (13, 0)
 arguments = signature(Normal, "float32")
-driver, kernel = cuda.cudadrv.driver, tiles_cuda.make_kernel(Normal, "float32")
+driver, kernel = cuda.cudadrv.driver, tiles_cuda.make_kernel(Normal, "float32", True)
 for output in ("ptx", "ltoir"):
     code, _ = cuda.compile(
         kernel, arguments, cc=(9, 0), device=False, abi="numba", output=output
