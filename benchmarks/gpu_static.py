@@ -56,8 +56,8 @@ more than one, where it needs one of these: {units}. The largest of these sums d
 "GB/s at most" is what an H100 ({processors} multiprocessors at {clock} GHz) could then store, and
 "× memory" divides it by the {memory:,} GB/s that its memory takes; above 1, memory decides. How
 often a unit takes an instruction is what NVIDIA's tables of throughput say for 9.0; that
-`IMAD.WIDE` is as fast as `IMAD` is assumed. Waiting for results or memory is left out, so real times
-are longer.
+`IMAD.WIDE` is as fast as `IMAD` is assumed. Waiting for results or memory is left out, so real
+times are longer.
 """
 
 
@@ -180,7 +180,7 @@ def count(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -
     for unit, (_, names) in UNITS.items():
         found[unit] = sum(bool(re.match(names, line.name)) for line in lines) / lanes
     found["registers"] = int(re.findall(r"Used (\d+) registers", log)[0])
-    found["spills"] = sum(map(int, re.findall(r"(\d+) bytes spill", log)))
+    found["spills"] = sum(map(int, re.findall(r"(\d+) bytes (?:stack|spill)", log)))
     return found
 
 

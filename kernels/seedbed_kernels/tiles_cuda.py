@@ -103,35 +103,34 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
             tile, offset = run_position(
                 row_id, run, place, lengths, tiles, offsets, start - position
             )
-            # Of the warp's tile: the lane, the index of its first value among those that are
-            # wanted, and from there to the output.
+            # Of the warp's tile: the lane, and where its first value is: among those that are
+            # wanted, and this lane's in the output.
             lane = (np.uint64(tile) + np.uint64(share)) * np.uint64(LANES) + np.uint64(thread)
-            index = share * tile_size - offset + thread
+            index = share * tile_size - offset
             shift = np.int64(row) * place[8] + np.int64(run) * place[2] + (start - position)
-            last_whole = size - tile_size + thread
-            while index - thread < size:
-                while thread <= index <= last_whole:
+            shift += thread
+            while index < size:
+                while 0 <= index <= size - tile_size:
+                    first = index + shift
                     values = draw(sampler, lane, np.uint64(0), key)
                     for slot in range(count):
-                        at = np.uint64(index + shift + LANES * slot)
-                        out[at] = finished(values[slot], sampler)
+                        out[np.uint64(first + LANES * slot)] = finished(values[slot], sampler)
                     if rejecting:
-                        every, first = np.uint32((1 << count) - 1), index + shift
+                        wanted = np.uint32((1 << count) - 1)
                         top = again(
-                            out, key, sampler, queue, bottom, top, lane, first, values, every
+                            out, key, sampler, queue, bottom, top, lane, first, values, wanted
                         )
                     lane += np.uint64(across) * np.uint64(LANES)
                     index += np.int64(across) * tile_size
-                if index - thread < size:
+                if index < size:  # a tile that is wanted in part
+                    first = index + shift
                     values = draw(sampler, lane, np.uint64(0), key)
                     wanted = np.uint32(0)
                     for slot in range(count):
-                        if 0 <= index + LANES * slot < size:
-                            at = np.uint64(index + shift + LANES * slot)
-                            out[at] = finished(values[slot], sampler)
+                        if 0 <= index + thread + LANES * slot < size:
+                            out[np.uint64(first + LANES * slot)] = finished(values[slot], sampler)
                             wanted = np.uint32(wanted | np.uint32(1 << slot))
                     if rejecting:
-                        first = index + shift
                         top = again(
                             out, key, sampler, queue, bottom, top, lane, first, values, wanted
                         )
