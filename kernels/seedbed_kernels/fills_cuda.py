@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from . import cubins_cuda, keyed_cuda, tiles_cuda
+from .compiling import SIMULATED
 from .cuda_shim import cuda
 from .layout import LANES, position, precision, slots, tile_values
 from .redraws_cuda import WARPS
@@ -280,7 +281,7 @@ def kernel_of(
     """Return a kernel as `cubins_cuda.compiled` takes it: name, function and registers."""
     make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
     name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
-    native = capability >= (8, 0)  # it rounds to bfloat16 itself
+    native = capability >= (8, 0) and not SIMULATED  # it rounds to bfloat16 itself
     return name, make(sampler, dtype, native), registers(sampler, dtype, capability, keyed)
 
 
