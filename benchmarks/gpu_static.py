@@ -1,7 +1,7 @@
 """What the machine code of the GPU's kernels costs, counted without a GPU.
 
     .venv/bin/python -m pip install nvidia-cuda-nvdisasm
-    .venv/bin/python -m benchmarks.gpu_static --before 54f4e97
+    .venv/bin/python -m benchmarks.gpu_static --before 5b85f49
 
 Compiles and links every kernel for four generations of GPUs, disassembles it, and counts the
 instructions of the loop that makes whole tiles (of rows of keys: whole groups of columns). The loop
@@ -45,7 +45,7 @@ UNITS = {
 PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 HEAD = """# Instructions of the GPU's kernels
 
-**Not run on a GPU.** These are counts of machine code, of {packages}:
+**Not run on a GPU.** These are counts of machine code, made with {packages}, by
 
     python -m benchmarks.gpu_static --before {before}
 

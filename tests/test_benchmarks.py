@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import contenders, rows, scale
+from benchmarks import contenders, gpu_static, rows, scale
 
 from seedbed import initializers
 from tests import processes
@@ -83,3 +83,32 @@ def test_the_gpu_benchmark_says_what_is_missing():
     assert ended.returncode == 2
     assert ended.stderr.startswith("device 'cuda' needs ")
     assert not ended.stdout
+
+
+def test_the_loop_of_a_kernel_is_found_in_its_machine_code():
+    """The loop that stores twice for certain, not the one whose first store is under a condition."""
+    text = """
+.L_x_0:
+        /*0000*/                   LOP3.LUT R1, R2, R3, RZ, 0x96, !PT ;
+        /*0010*/              @P0 BRA `(.L_x_2) ;
+.L_x_1:
+        /*0020*/                   DFMA R4, R4, UR4, R6.reuse ;
+        /*0030*/                   STG.E.64 desc[UR36][R2.64], R4 ;
+        /*0040*/                   STG.E.64.SYS [R2+0x100], R6 ;
+        /*0050*/                   BRA.DIV UR4, `(.L_x_3) ;
+        /*0060*/              @!P1 BRA `(.L_x_1) ;
+.L_x_2:
+        /*0070*/               @P2 STG.E.64 desc[UR36][R2.64], R4 ;
+        /*0080*/                   DFMA R4, R4, UR4, R6 ;
+        /*0090*/                   DFMA R4, R4, UR4, R6 ;
+        /*00a0*/                   STG.E.64 desc[UR36][R2.64], R4 ;
+        /*00b0*/                   BRA P1, `(.L_x_2) ;
+        /*00c0*/                   BRA `(.L_x_0) ;
+.L_x_3:
+        /*00d0*/                   EXIT ;
+"""
+    lines, lanes = gpu_static.loop(text, nbytes=8)
+    assert [line.name for line in lines] == [
+        "DFMA", "STG.E.64", "STG.E.64.SYS", "BRA.DIV", "BRA",
+    ]  # fmt: skip
+    assert lanes == 1
