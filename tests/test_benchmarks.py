@@ -86,7 +86,7 @@ def test_the_gpu_benchmark_says_what_is_missing():
 
 
 def test_the_loop_of_a_kernel_is_found_in_its_machine_code():
-    """The loop that stores twice for certain, not the one whose first store is under a condition."""
+    """That is the loop that stores twice for certain; of the other one store is conditional."""
     text = """
 .L_x_0:
         /*0000*/                   LOP3.LUT R1, R2, R3, RZ, 0x96, !PT ;
