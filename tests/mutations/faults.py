@@ -42,8 +42,8 @@ FAULTS = [
     ),
     *_scalars(
         "floats",
-        ("uniform of 23 bits", "F32(np.int32((word & LOW_32) >> np.uint64(8))) * TWO_M24",
-         "F32(np.int32((word & LOW_32) >> np.uint64(9) << np.uint64(1))) * TWO_M24", f"{ORACLE}[uniform-float32]"),
+        ("uniform of 23 bits", "return F32(upper_24_bits(word)) * TWO_M24",
+         "return F32(np.int32(upper_24_bits(word) & -2)) * TWO_M24", f"{ORACLE}[uniform-float32]"),
         ("zero in (0, 1]", "return fma(F32(np.uint32(word)), TWO_M32, TWO_M33)",
          "return F32(np.uint32(word)) * TWO_M32", f"{CONTRACT}::test_end_points_of_unit_floats"),
         ("a half turn too long", "return F32(np.int32(word << np.uint64(1))) * TWO_M32",
