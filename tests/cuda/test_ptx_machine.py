@@ -156,6 +156,20 @@ def test_fused_multiply_add_is_rounded_once(name, real):
         assert value == expected or exact == 0 == value, (x, y, z)
 
 
+def test_rounding_to_bfloat16():
+    """Each of two neighbours that is nearer, of equally near ones the even; subnormals, too."""
+    below = np.arange(0x7F80, dtype=np.uint32)[:, None]  # bits of all finite ones
+    values = below << 16 | np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    exact = values.view(np.float32).astype(np.float64)
+    low = (below << 16).view(np.float32).astype(np.float64)
+    high = np.append(low[1:], [[2.0**128]], axis=0)  # float64 has all their differences
+    up = (high - exact < exact - low) | ((high - exact == exact - low) & (below & 1 == 1))
+    for sign in (0, 1):
+        given = (values | np.uint32(sign << 31)).view(np.float32)
+        found = operation("cvt.rn.bf16.f32").function(given)
+        np.testing.assert_array_equal(found, below + up | sign << 15)
+
+
 def test_rounding_to_16_bits():
     values = np.concatenate([floats(np.float32), [np.float32(65519), np.float32(65520)]])
     with np.errstate(all="ignore"):
