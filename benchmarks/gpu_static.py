@@ -33,7 +33,7 @@ NAMES = {"uint16": "bfloat16", "int16": "float16"}
 CAPABILITIES = {(7, 5): 32, (8, 0): 64, (9, 0): 64, (12, 0): 48}  # warps that fit at a time
 REGISTERS, WARPS = 65_536, 8  # of a multiprocessor; of a block
 H100 = (9, 0)
-PROCESSORS, CLOCK, MEMORY = 132, 1.755, 3350  # of an H100: GHz, and GB/s
+PROCESSORS, CLOCK, MEMORY = 132, 1.98, 3350  # of an H100 SXM: GHz at most, and GB/s
 # Units of a quarter of its multiprocessor, and the cycles that an instruction of a warp takes of
 # each. What is not named here takes only its turn to be issued, a cycle, as all do.
 UNITS = {
@@ -53,8 +53,8 @@ HEAD = """# Instructions of the GPU's kernels
 a lane in the loop over whole tiles: for four values, in float64 for two. Redraws of rejected values
 come on top. A quarter of a multiprocessor issues one instruction a cycle, and each takes a unit for
 more than one, where it needs one of these: {units}. The largest of these sums decides.
-"GB/s at most" is what an H100 ({processors} multiprocessors at {clock} GHz) could then store, and
-"× memory" divides it by the {memory:,} GB/s that its memory takes; above 1, memory decides. How
+"GB/s at most" is what an H100 SXM ({processors} multiprocessors at {clock} GHz) could then store,
+and "× memory" divides it by the {memory:,} GB/s that its memory takes; above 1, memory decides. How
 often a unit takes an instruction is what NVIDIA's tables of throughput say for 9.0; that
 `IMAD.WIDE` is as fast as `IMAD` is assumed. Waiting for results or memory is left out, so real
 times are longer.
