@@ -114,6 +114,10 @@ def test_jax_keys_may_be_set_as_seeds_also_while_tracing():
         rows = jax.vmap(lambda key: wrapped(key, (2, 2), "float32"))(keys)
         assert len(np.unique(np.asarray(rows))) == 12
     assert init.seed == 3
+    init = sk.TruncatedNormal(seed=keras.random.SeedGenerator(5))  # again, when a traced call runs
+    wanted = plain.TruncatedNormal(seed=7 << 32 | 9)((8, 3))
+    for call in (wrapped, jax.jit(wrapped, static_argnums=(1, 2))):
+        np.testing.assert_array_equal(call(raw, (8, 3), "float32"), wanted)
     with pytest.raises(TypeError, match=r"TruncatedNormal: seed must be .* one key"):
         wrapped(jax.numpy.ones(3), (2,), "float32")
     for unseeded in (sk.HeNormal(), sk.Orthogonal()):  # Keras RS makes a key of the seed

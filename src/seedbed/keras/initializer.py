@@ -2,11 +2,10 @@
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.backend import in_stateless_scope
 
 from .. import initializers
@@ -151,31 +150,26 @@ class RandomInitializer(_RandomInitializer):
             f"given {brief(seed)}"
         )
 
-    def words(self) -> Any:
-        """Return a tensor that the next stream is read from, by `stream_of`; None if it is known.
+    def words(self) -> tuple[Any, Callable[[Any], Stream]] | None:
+        """Return a tensor, and the function that reads the next stream from its values.
 
-        The state of a generator of Keras, which moves on, or a key of JAX.
+        The state of a generator of Keras, which moves on, or a key of JAX. None if the stream is
+        known. A call to the host must not ask for `seed` later: that may be another one by then.
         """
         seed: Any = self.seed
         if isinstance(seed, keras.random.SeedGenerator):
             with tensors.concrete():
-                return seed.next()
+                return seed.next(), tensors.stream_of_state
         if isinstance(seed, (int, SeedGenerator, Stream)):
             return None
-        return tensors.key_words(seed, type(self).__name__)
-
-    def stream_of(self, words: Any) -> Stream:
-        """Return the stream that the values of `words` mean."""
-        first, second = np.asarray(words).ravel()[:2].tolist()
-        if isinstance(self.seed, keras.random.SeedGenerator):
-            return Stream(first if first >= 0 else first % 2**32, second + 1)  # torch has int32
-        return Stream(first << 32 | second)
+        return tensors.key_words(seed, type(self).__name__), tensors.stream_of_key
 
     def stream(self, whole: bool = True) -> Stream:
         """Return the random numbers of the next call, for a whole table or a window."""
-        words = self.words()
-        if words is not None:
-            return self.stream_of(keras.ops.convert_to_numpy(words))
+        found = self.words()
+        if found is not None:
+            words, stream_of = found
+            return stream_of(keras.ops.convert_to_numpy(words))
         seed: Any = self.seed
         if in_stateless_scope():  # a variable to come is read: leave no trace, as Keras' own do not
             if isinstance(seed, SeedGenerator):

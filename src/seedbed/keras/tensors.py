@@ -1,7 +1,7 @@
 """Values of initializers as tensors of Keras' backend: whole, sharded, or at run time."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -45,11 +45,12 @@ def as_tensor(
         shape = _static(shape)
         if _at_run_time(init, shape):
             return _in_tensorflow_graph(init, shape, dtype)
-    words = init.words() if hasattr(init, "words") else None  # pyright: ignore
-    if words is not None:
+    found = init.words() if hasattr(init, "words") else None  # pyright: ignore
+    if found is not None:
+        words, stream_of = found
         if backend == "jax" and _is_traced(words):
-            return _in_jax_trace(init, shape, dtype, words)
-        init = _of_words(init, words)
+            return _in_jax_trace(init, shape, dtype, words, stream_of)
+        init = init.of(stream_of(keras.ops.convert_to_numpy(words)))  # pyright: ignore
     if backend == "torch":
         from ..torch.tensors import write
 
@@ -112,14 +113,22 @@ def key_words(seed: Any, owner: str) -> Any:
     ).named(owner)
 
 
+def stream_of_key(words: Any) -> Stream:
+    """Return the stream of a key of JAX."""
+    first, second = np.asarray(words)[:2].tolist()
+    return Stream(first << 32 | second)
+
+
+def stream_of_state(words: Any) -> Stream:
+    """Return the stream of the state of a generator of Keras."""
+    first, second = np.asarray(words).tolist()
+    return Stream(first if first >= 0 else first % 2**32, second + 1)  # torch has int32
+
+
 def _of_kind(init: Initializer, dtype: str) -> Initializer:
     """Return an initializer that can make a dtype: complex normal values are of another kind."""
     random = isinstance(init, RandomInitializer)
     return ComplexNormal(init) if random and dtype.startswith("complex") else init
-
-
-def _of_words(init: Any, words: Any) -> Initializer:
-    return init.of(init.stream_of(keras.ops.convert_to_numpy(words)))
 
 
 def _canonical(dtype: str) -> str:
@@ -135,7 +144,9 @@ def _is_traced(value: Any) -> bool:
     return isinstance(value, Tracer)
 
 
-def _in_jax_trace(init: Any, shape: Sequence[int], dtype: str, words: Any) -> Any:
+def _in_jax_trace(
+    init: Any, shape: Sequence[int], dtype: str, words: Any, stream_of: Callable[[Any], Stream]
+) -> Any:
     """Return a traced array that a call to the host fills on each run, for its words."""
     import jax
 
@@ -143,7 +154,7 @@ def _in_jax_trace(init: Any, shape: Sequence[int], dtype: str, words: Any) -> An
     result = jax.ShapeDtypeStruct(tuple(shape), dtype)
 
     def make(words: Any) -> np.ndarray:
-        drawn = init.of(init.stream_of(np.asarray(words)))
+        drawn = init.of(stream_of(words))
         return array(_of_kind(drawn, dtype), result.shape, dtype)
 
     return jax.pure_callback(make, result, words, vmap_method="sequential")
@@ -191,7 +202,7 @@ def _in_tensorflow_graph(init: Any, shape: Any, dtype: str) -> Any:
     inputs = [sizes, seed.next()] if of_keras else [sizes]
 
     def make(sizes: np.ndarray, *words: np.ndarray) -> np.ndarray:
-        drawn = init.of(init.stream_of(words[0])) if words else init
+        drawn = init.of(stream_of_state(words[0])) if words else init
         return array(_of_kind(drawn, dtype), tuple(sizes.tolist()), dtype)
 
     advances = of_keras or isinstance(seed, SeedGenerator)
