@@ -12,6 +12,7 @@ and tests. Writes benchmarks/results/gpu-static.md.
 
 import argparse
 import heapq
+import importlib
 import importlib.metadata
 import json
 import math
@@ -160,19 +161,19 @@ def disassembled(code: bytes) -> str:
 
 def count(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> dict[str, Any]:
     """Return what is counted of a kernel of the tests and kernels that are imported."""
-    from cuda.core import LinkerOptions, ObjectCode
-    from numba import cuda
     from tests.cuda.test_ptx import kernel_ptx
 
     from seedbed_kernels import fills_cuda
 
+    core: Any = importlib.import_module("cuda.core")  # neither has types for these
+    driver: Any = importlib.import_module("numba.cuda.cudadrv.driver")
     ptx = kernel_ptx(sampler, dtype, capability, keyed=keyed)
-    options = LinkerOptions(
+    options = core.LinkerOptions(
         arch="sm_{}{}".format(*capability),
         max_register_count=fills_cuda.registers(sampler, dtype, capability, keyed),
         ptxas_options=["-v"],
     )
-    linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+    linker = driver.Linker(core.ObjectCode.from_ptx(ptx.encode()), options=options)
     code, log = bytes(linker.link("cubin").code), linker.get_info_log()
     linker.close()
     lines, lanes = loop(disassembled(code), DTYPES[dtype])
