@@ -82,6 +82,11 @@ def test_complex_normal_values_are_pairs_of_real_ones():
     found = np.asarray(init((50, 40), "complex64"))
     pairs = plain.RandomNormal(stddev=3.0 / 2**0.5, seed=5)((50, 40, 2))
     np.testing.assert_array_equal(found, pairs[..., 0] + np.float32(2) + 1j * pairs[..., 1])
+    generators = sk.SeedGenerator(5), keras.random.SeedGenerator(5)
+    drawn = [[np.asarray(sk.RandomNormal(seed=one)((3, 4), "complex64")) for _ in "ab"]
+             for one in generators]  # fmt: skip
+    np.testing.assert_array_equal(*drawn)
+    assert (drawn[0][0] != drawn[0][1]).all()
     scaled = sk.VarianceScaling(2.0, "fan_in", "untruncated_normal", seed=5)(
         (200, 300), "complex64"
     )

@@ -1,5 +1,6 @@
 """Tensors filled in place: values, views, dtypes, and what is refused."""
 
+import enum
 import re
 import textwrap
 from functools import partial
@@ -264,6 +265,50 @@ def test_sharded_tensors_and_their_pieces():
     dist.destroy_process_group()
     """
     processes.output(textwrap.dedent(code))
+
+
+class Status(enum.Enum):
+    """As DeepSpeed's PartitionedParamStatus has it."""
+
+    AVAILABLE = 1
+    NOT_AVAILABLE = 2
+
+
+def partitioned(data, status=Status.AVAILABLE, quantized=False, secondary=None):
+    """Return a parameter of shape (2, 3) as DeepSpeed ZeRO-3 leaves it."""
+    parameter = torch.nn.Parameter(data)
+    parameter.ds_shape = torch.Size((2, 3))
+    parameter.ds_tensor = torch.zeros(3)
+    parameter.ds_tensor.status, parameter.ds_secondary_tensor = status, secondary
+    if quantized:
+        parameter.ds_tensor.ds_quant_scale = torch.ones(1)
+    return parameter
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"status": Status.NOT_AVAILABLE},
+            "must be on the CPU or a GPU; given one that is on NVMe",
+        ),
+        ({"quantized": True}, "must not be quantized"),
+        ({"secondary": torch.zeros(3)}, "must have no secondary copy"),
+    ],
+)
+def test_parts_of_zero_3_that_cannot_be_filled_are_refused_before_anything_is_written(
+    arguments, message
+):
+    parameter = partitioned(torch.empty(0), **arguments)
+    with pytest.raises(ValueError, match=f"a ZeRO-3 parameter {message}"):
+        seeded.ones_(parameter)
+    assert not parameter.ds_tensor.any()
+
+
+def test_a_parameter_of_zero_3_that_is_gathered_only_is_filled_whole():
+    parameter = partitioned(torch.zeros(2, 3), Status.NOT_AVAILABLE)
+    seeded.normal_(parameter, seed=7)
+    assert torch.equal(parameter.data, seeded.normal_(torch.empty(2, 3), seed=7))
 
 
 # New tensors
