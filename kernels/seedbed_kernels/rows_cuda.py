@@ -82,10 +82,8 @@ def set_rows(
         For the even and the odd places of a row.
     outside : 1-D contiguous device array of uint64, and int; optional
         The rows' numbers and a limit below 2**64: only those from it on are filled.
-    stream : CUDA stream, optional
-        Where the kernel is queued.
-    launch : tuple of two int, optional
-        Blocks, and warps (at most 8) in each.
+    stream, launch
+        As the classes of `fills_cuda` take them.
     """
     if rows and width:
         ids, limit = outside or (out[:0].view(np.uint64), 0)

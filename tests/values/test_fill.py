@@ -12,6 +12,7 @@ from seedbed.values.dtypes import FLOATING, NAMES, as_dtype
 from seedbed.values.fill import sample
 from seedbed.values.recipes import Computed, Constant, Normal, Uniform
 from seedbed.values.seeds import Stream
+from seedbed_kernels import memory
 
 NORMAL, STREAM = Normal(0.0, 1.0), Stream(7)
 
@@ -187,11 +188,13 @@ def test_a_matrix_is_filled_as_an_array():
 @pytest.mark.skipif(
     not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="needs Linux' huge pages"
 )
-def test_memory_of_others_is_filled_on_huge_pages():
+def test_memory_of_others_is_filled_on_huge_pages(monkeypatch):
     """As that of PyTorch's tensors: whoever touches it first decides."""
+    monkeypatch.delenv("NUMPY_MADVISE_HUGEPAGE", raising=False)
+    monkeypatch.setattr(memory, "_madvise", memory._madvise.__wrapped__)
     size = 1 << 23
-    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        out = np.frombuffer(memory, np.float32)
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        out = np.frombuffer(pages, np.float32)
         draw((size // 4,), out=out)
         middle = out.ctypes.data + size // 2
         assert "hg" in flags_of_mapping(middle)

@@ -140,7 +140,8 @@ class Request:
         from ..gpu import adopt
 
         if out is None:
-            self._device = adopt.device_number(device, self._ids and self._ids.array.device)
+            known = None if self._ids is None else self._ids.array.device
+            self._device = adopt.device_number(device, known)
         else:
             self._target = adopt.target(out, device, self.size, self.dtype, outer)
         if self._ids is not None:
