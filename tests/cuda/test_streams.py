@@ -162,6 +162,9 @@ def test_it_is_that_of_rows_and_keys(gpu):
     ids = Foreign(np.int64, (6,), 1, stream=1)
     assert INIT((100, 4), rows=ids, device="cuda").device == 1
     assert INIT.keyed(ids, 4, device="cuda").device == 1
+    none = Foreign(np.int64, (0,), 1, stream=1)
+    assert INIT((100, 4), rows=none, device="cuda").device == 1
+    assert INIT.keyed(none, 4, device="cuda").device == 1
 
 
 # --- PyTorch ------------------------------------------------------------------------------------
