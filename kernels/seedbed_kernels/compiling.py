@@ -143,6 +143,7 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
     context: Any = cpu_target.target_context
     with by_default(), _without_machine_code(context):
         made = numba.cfunc(signature, error_model="numpy")(function)
+        triple, cpu, features = context.codegen().magic_tuple()
     module = binding.parse_assembly(made.inspect_llvm())
     for definition in module.functions:
         if not definition.is_declaration and definition.name != made.native_name:
@@ -151,7 +152,6 @@ def object_code(name: str, function: Callable[..., None], signature: Any) -> byt
         if not variable.is_declaration:
             variable.linkage = binding.Linkage.internal
     _add_entry(module, name, module.get_function(made.native_name))
-    triple, cpu, features = context.codegen().magic_tuple()
     machine = binding.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
         features=features,

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from .. import initializers
-from ..errors import ArgumentTypeError, brief, naming
+from ..errors import naming
 from ..initializers import Initializer
 from ..values.dtypes import as_dtype
 from ..values.request import Request
 from ..values.untraced import untraced
 from .arrays import is_nvidias, write_window
+from .tensors import as_initializer
 
 
 @untraced
@@ -57,6 +57,7 @@ def tensor(
 
     Examples
     --------
+    >>> from seedbed import initializers
     >>> init = initializers.TruncatedNormal(stddev=0.02, seed=7)
     >>> weight = tensor(init, (1000, 64), torch.bfloat16)
     >>> weight.shape, weight.dtype
@@ -65,11 +66,7 @@ def tensor(
     True
     """
     with naming("tensor"):
-        found = initializers.get(init) if isinstance(init, str) else init
-        if not isinstance(found, Initializer):
-            raise ArgumentTypeError(
-                f"init must be a Seedbed initializer or its name; given {brief(init)}"
-            )
+        found = as_initializer(init)
         kind = as_dtype(torch.get_default_dtype() if dtype is None else dtype)
         empty = torch.empty(0, dtype=getattr(torch, kind.name), device=device)
         where = f"cuda:{empty.device.index}" if is_nvidias(empty.device) else None

@@ -58,12 +58,8 @@ def fill_(tensor: Filled, init: Initializer | str) -> Filled:
     >>> bool((weight.numpy() == init((4, 3))).all())
     True
     """
-    found = initializers.get(init) if isinstance(init, str) else init
     with naming("fill_"):
-        if not isinstance(found, Initializer):
-            raise ArgumentTypeError(
-                f"init must be a Seedbed initializer or its name; given {init!r}"
-            )
+        found = as_initializer(init)
         if isinstance(tensor, standins.StandIn):
             return write(tensor, found)
         lies = layout(tensor)
@@ -75,6 +71,14 @@ def fill_(tensor: Filled, init: Initializer | str) -> Filled:
                 f"a sharded tensor needs an initializer with a seed; given {init!r}"
             )
         return write(tensor, found)
+
+
+def as_initializer(init: Initializer | str) -> Initializer:
+    """Return an initializer of Seedbed, which may be given by its name."""
+    found = initializers.get(init) if isinstance(init, str) else init
+    if not isinstance(found, Initializer):
+        raise ArgumentTypeError(f"init must be a Seedbed initializer or its name; given {init!r}")
+    return found
 
 
 @torch.no_grad()
