@@ -2,8 +2,7 @@
 
 import torch
 
-from .. import initializers
-from ..errors import ArgumentError, ArgumentTypeError, brief, naming
+from ..errors import ArgumentError, ArgumentTypeError, naming
 from ..initializers import Initializer
 from ..values.dtypes import as_dtype
 from ..values.request import check_shape
@@ -11,6 +10,7 @@ from ..values.untraced import untraced
 from .arrays import write_window
 from .computed import fixed
 from .layouts import has_values, is_sharded
+from .tensors import as_initializer
 
 
 @untraced
@@ -67,11 +67,7 @@ def resize_(embedding: torch.nn.Module, new_count: int, init: Initializer | str)
                 "embedding must be an Embedding, an EmbeddingBag or a Linear; "
                 f"given {type(embedding).__name__}"
             )
-        found = initializers.get(init) if isinstance(init, str) else init
-        if not isinstance(found, Initializer):
-            raise ArgumentTypeError(
-                f"init must be a Seedbed initializer or its name; given {brief(init)}"
-            )
+        found = as_initializer(init)
         weight, bias = embedding.weight, getattr(embedding, "bias", None)
         for name, tensor in (("weight", weight), ("bias", bias)):
             if tensor is not None:

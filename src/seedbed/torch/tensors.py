@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 
 from .. import initializers
-from ..errors import ArgumentError, ArgumentTypeError, naming
+from ..errors import ArgumentError, ArgumentTypeError, brief, naming
 from ..initializers import Initializer
 from ..values.dtypes import as_dtype
 from ..values.seeds import SeedGenerator
@@ -77,7 +77,9 @@ def as_initializer(init: Initializer | str) -> Initializer:
     """Return an initializer of Seedbed, which may be given by its name."""
     found = initializers.get(init) if isinstance(init, str) else init
     if not isinstance(found, Initializer):
-        raise ArgumentTypeError(f"init must be a Seedbed initializer or its name; given {init!r}")
+        raise ArgumentTypeError(
+            f"init must be a Seedbed initializer or its name; given {brief(init)}"
+        )
     return found
 
 
