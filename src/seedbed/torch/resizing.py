@@ -51,6 +51,7 @@ def resize_(embedding: torch.nn.Module, new_count: int, init: Initializer | str)
 
     Examples
     --------
+    >>> from seedbed import initializers
     >>> embedding = torch.nn.Embedding(3, 4)
     >>> before = embedding.weight.detach().clone()
     >>> init = initializers.RandomNormal(seed=7)
