@@ -7,6 +7,7 @@ those of forked children and of all threads. No tracer is needed, which would mo
 time of the tests.
 """
 
+import builtins
 import importlib.machinery
 import marshal
 import mmap
@@ -76,11 +77,6 @@ class Loader(importlib.machinery.SourceFileLoader):
             pass
         return code
 
-    def exec_module(self, module):
-        """Run a module."""
-        module.__coverage__ = MARKS
-        super().exec_module(module)
-
 
 class Finder:
     """Finds modules of Seedbed."""
@@ -100,6 +96,6 @@ if FOLDER := os.environ.get("SEEDBED_COVERAGE"):
     os.makedirs(FOLDER, exist_ok=True)
     _file = os.open(os.path.join(FOLDER, "marks"), os.O_RDWR | os.O_CREAT, 0o666)
     os.truncate(_file, SIZE)
-    MARKS = mmap.mmap(_file, SIZE)
+    builtins.__coverage__ = mmap.mmap(_file, SIZE)  # also where a module is run as a program
     os.close(_file)
     sys.meta_path.insert(0, Finder)
