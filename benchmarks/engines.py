@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed import initializers
-from seedbed.tables.uploading import INDEX
+from seedbed.tables.formats.shards import INDEX
 
 from .machine import environment
 from .tables import CHUNK, Writer, zeros
