@@ -28,7 +28,8 @@ class Writer(subprocess.Popen):
     """A `seedbed table` whose anonymous memory is watched."""
 
     def __init__(self, *arguments: str) -> None:
-        super().__init__([sys.executable, "-m", "seedbed", "table", "--seed=7", *arguments])
+        command = [sys.executable, "-m", "seedbed", "table", "--seed=7", *arguments]
+        super().__init__(command, stdout=subprocess.DEVNULL)
         self.peak = 0
         start = time.perf_counter()
         while self.poll() is None:

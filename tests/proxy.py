@@ -1,4 +1,4 @@
-"""A server between a client and a store that fails some of the requests."""
+"""A server between a client and a store that fails some of the requests, or refuses all."""
 
 import http.client
 import http.server
@@ -15,7 +15,9 @@ class Proxy(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.upstream = port
         self.every, self.numbers, self.failed, self.delay = 0, itertools.count(1), 0, 0.0
+        self.refused = False
         self.requests = []
+        self.ranges = []  # of bytes that were asked for: path, first and last
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def environment(self):
@@ -42,7 +44,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         number = next(proxy.numbers)
         proxy.requests.append((self.command, self.path))
+        if "Range" in self.headers:
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            proxy.ranges.append((self.path, int(first), int(last)))
         time.sleep(proxy.delay)
+        if proxy.refused:
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if proxy.every and number % proxy.every == 0:
             proxy.failed += 1
             if proxy.failed % 2:

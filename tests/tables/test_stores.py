@@ -3,11 +3,9 @@
 The objects are compared with the files of a local job.
 """
 
-import hashlib
 import json
 import os
 import signal
-import threading
 import time
 
 import numpy as np
@@ -19,45 +17,12 @@ from seedbed.errors import ArgumentError, OutputError, StorageError
 from seedbed.storage import objects
 from seedbed.tables import uploading
 from tests import processes
-from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.moto, pytest.mark.s3fs]
 
 INIT = initializers.TruncatedNormal(stddev=0.02, seed=7)
 SHAPE = (5000, 64)
 CHUNKS = {"chunk_rows": 500, "shard_rows": 1000}
-
-
-@pytest.fixture(scope="module")
-def server():
-    moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    s3 = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    s3.start()
-    proxy = Proxy(s3.get_host_and_port()[1])
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        s3.stop()
-
-
-@pytest.fixture
-def store(server, monkeypatch, request):
-    """Return the file system and the URL of a new bucket."""
-    import s3fs
-
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    server.every, server.delay = 0, 0.0
-    server.requests.clear()
-    fs = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
-    bucket = "b" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
-    fs.mkdir(bucket)
-    return fs, f"s3://{bucket}"
 
 
 def names(store, url):

@@ -114,12 +114,12 @@ def read_small(path: Path, limit: int, *, dir_fd: int | None = None) -> bytes:
 
 
 @contextlib.contextmanager
-def understanding(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+def understanding(path: object, what: str) -> Iterator[None]:
     """Turn whatever goes wrong while a file is understood into a `FormatError` with its path.
 
     Parameters
     ----------
-    path : path
+    path : path, or what else says where it is
     what : str
         What is wrong with the file then, such as "not a .npy file".
     """
@@ -132,7 +132,7 @@ def understanding(path: str | os.PathLike[str], what: str) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, SeedbedError):
             raise
-        raise FormatError(f"{path}: {error.strerror or error}") from error
+        raise FormatError(f"{error.filename or path}: {error.strerror or error}") from error
     except Exception as error:  # of whatever kind: the bytes may be anything
         text = str(error) if isinstance(error, (ValueError, TypeError)) else repr(error)
         raise FormatError(f"{path}: {what}: {text[:200]}") from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..storage import direct
 from ..values import threads
-from .layout import Extent, chunks, same_bits
+from .layout import TOGETHER, Extent, chunks, same_bits
 
 CHUNK_BYTES = 16 << 20
 BUFFERS = 3  # one being made, one being compared, one between
@@ -20,13 +20,23 @@ SAMPLE = 4096  # elements of a random window
 LOOK = 1024  # elements of a window at a fixed place
 LOOKS = 64  # at a table
 
-Opened = Callable[[Extent], int]
-"""Returns the open file that an extent is in."""
+Read = Callable[[Sequence[tuple[Extent, np.ndarray]]], object]
+"""Fills arrays with the bytes that are where extents are."""
+
+
+def on_disk(opened: Callable[[Extent], int]) -> Read:
+    """Return how extents of open files are read."""
+
+    def read(wanted: Sequence[tuple[Extent, np.ndarray]]) -> None:
+        for extent, data in wanted:
+            direct.read_all(opened(extent), data, extent.offset)
+
+    return read
 
 
 def compare(
     extents: Iterable[Extent],
-    opened: Opened,
+    read: Read,
     found: Callable[[Extent, np.ndarray, np.ndarray], object],
     shown: Callable[[int], object] = int,
 ) -> None:
@@ -35,29 +45,48 @@ def compare(
     Parameters
     ----------
     extents : iterable of Extent
-        Memory for four of them is taken.
-    opened, found, shown : callable
-        Called on one thread at a time: where to read an extent; for each that differs, with what is
+        Of ``CHUNK_BYTES`` at most; memory for four of them is taken. Smaller ones are read
+        together.
+    read, found, shown : callable
+        Called on one thread at a time: what reads; for each extent that differs, with what is
         there and what should be; how many bytes were compared.
     """
     should = itertools.cycle([_Buffer() for _ in range(BUFFERS)])
     there = _Buffer()
 
-    def made() -> Iterator[tuple[Extent, np.ndarray]]:
-        for extent in extents:
-            yield extent, extent.generate(next(should).of(extent))
+    def made() -> Iterator[list[tuple[Extent, np.ndarray]]]:
+        for some in _together(extents):
+            memory = next(should).of(some)
+            yield [(extent, extent.generate(one)) for extent, one in zip(some, memory, strict=True)]
 
-    def take(item: tuple[Extent, np.ndarray]) -> None:
-        extent, right = item
-        values = extent.read(opened(extent), there.of(extent))
-        if not same_bits(values, right):
-            found(extent, values, right)
-        shown(extent.nbytes)
+    def take(items: list[tuple[Extent, np.ndarray]]) -> None:
+        some = [extent for extent, _ in items]
+        memory = there.of(some)
+        data = [one[extent.bounds] for extent, one in zip(some, memory, strict=True)]
+        read(list(zip(some, data, strict=True)))
+        for (extent, right), one in zip(items, data, strict=True):
+            values = one.view(right.dtype)
+            if not same_bits(values, right):
+                found(extent, values, right)
+        shown(sum(extent.nbytes for extent in some))
 
     threads.hand_over(made(), take, ahead=BUFFERS - 1)
 
 
-def first_difference(extents: Iterable[Extent], opened: Opened) -> str:
+def _together(extents: Iterable[Extent]) -> Iterator[list[Extent]]:
+    """Yield extents in lists that are no longer than one of them may be."""
+    some: list[Extent] = []
+    for extent in extents:
+        nbytes = sum(one.nbytes for one in (*some, extent))
+        if some and (nbytes > CHUNK_BYTES or len(some) == TOGETHER):
+            yield some
+            some = []
+        some.append(extent)
+    if some:
+        yield some
+
+
+def first_difference(extents: Iterable[Extent], read: Read) -> str:
     """Return which element differs first, in words; nothing if all are equal."""
     words: list[str] = []
 
@@ -67,7 +96,7 @@ def first_difference(extents: Iterable[Extent], opened: Opened) -> str:
                 return
             yield extent
 
-    compare(until(), opened, lambda *difference: words.append(first(*difference)))
+    compare(until(), read, lambda *difference: words.append(first(*difference)))
     return words[0] if words else ""
 
 
@@ -77,11 +106,13 @@ class _Buffer:
     def __init__(self) -> None:
         self._memory = direct.buffer(0)
 
-    def of(self, extent: Extent) -> np.ndarray:
-        """Return a `direct.buffer` in which an extent has room."""
-        if self._memory.size < extent.bounds.stop:
-            self._memory = direct.buffer(extent.nbytes)
-        return self._memory
+    def of(self, extents: Sequence[Extent]) -> list[np.ndarray]:
+        """Return a `direct.buffer` for each extent."""
+        sizes = [-(-extent.bounds.stop // direct.PAGE) * direct.PAGE for extent in extents]
+        if self._memory.size < sum(sizes):
+            self._memory = direct.buffer(sum(sizes))
+        ends = itertools.accumulate(sizes)
+        return [self._memory[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def everything(extents: Sequence[Extent]) -> Iterator[Extent]:
@@ -116,11 +147,16 @@ def count(there: np.ndarray, right: np.ndarray) -> int:
 
 
 def first(extent: Extent, there: np.ndarray, right: np.ndarray) -> str:
-    """Return which element differs first, what it is and what it should be."""
+    """Return which element differs first, what it is and what it should be.
+
+    Its row is that of the file, or of the full table where that is in several files.
+    """
     at = int(_unequal(there, right).argmax())
-    index = np.unravel_index(extent.begin + at, extent.table.stored_shape or (1,))
-    where = ", ".join(str(int(i)) for i in index) if extent.table.stored_shape else ""
-    return f"{extent.table.name}[{where}] is {there[at]}, should be {right[at]}"
+    table = extent.table
+    index = list(map(int, np.unravel_index(extent.begin + at, table.stored_shape or (1,))))
+    index[0] += table.first_row if extent.file.name else 0
+    where = ", ".join(map(str, index)) if table.stored_shape else ""
+    return f"{table.name}[{where}] is {there[at]}, should be {right[at]}"
 
 
 def _unequal(there: np.ndarray, right: np.ndarray) -> np.ndarray:

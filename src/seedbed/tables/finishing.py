@@ -331,7 +331,7 @@ def _problem(extents: Sequence[Extent], opened: Opened, check: str) -> str:
             if header != file.header:
                 return "has another header"
             looked_at = comparing.everything(found) if check == "all" else comparing.samples(found)
-            first = comparing.first_difference(looked_at, lambda _: fd)
+            first = comparing.first_difference(looked_at, comparing.on_disk(lambda _: fd))
             if first:
                 return f"{file.name}: {first}" if file.name else first
     return ""

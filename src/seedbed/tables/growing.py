@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, naming
@@ -47,32 +48,37 @@ def grown(
         If the old file is none, or its tensor does not fit into the new table.
     """
     tensor = older(old, name)
-    old = tensor.file
+    path = _path(tensor)
     if init is None:
         before = tensor.table()
         if before is None:
-            raise ArgumentError(f"{old} does not say how it was made; give the initializer")
+            raise ArgumentError(f"{path} does not say how it was made; give the initializer")
         init = before.init
     made = table(init, shape, dtype or tensor.dtype, name=name or tensor.name or "weight")
     if made.dtype != tensor.dtype:
         raise ArgumentError(
-            f"dtype must be that of {old}, {tensor.dtype.name}; given {made.dtype.name}"
+            f"dtype must be that of {path}, {tensor.dtype.name}; given {made.dtype.name}"
         )
     if ids is not None:
         return _placed(made, tensor, ids, by)
     if not tensor.shape or made.shape[1:] != tensor.shape[1:] or made.shape[0] < tensor.shape[0]:
         raise ArgumentError(
-            f"shape must be that of {old}, {tensor.shape}, or have more rows; given {made.shape}"
+            f"shape must be that of {path}, {tensor.shape}, or have more rows; given {made.shape}"
         )
-    return replace(made, kept=Kept(tensor.shape[0], tensor.file, tensor.offset))
+    return replace(made, kept=Kept(tensor.shape[0], path, tensor.offset))
 
 
 def older(old: str | os.PathLike[str], name: str | None) -> Tensor:
     """Return the tensor of an older file that grows."""
-    old = local_path(old, "grow")
-    if os.path.isdir(old):
-        raise ArgumentError(f"{old} is a folder of shards or chunks; only one file can grow")
-    return chosen(tensors(old), name, old)
+    path = local_path(old, "grow")
+    if os.path.isdir(path):
+        raise ArgumentError(f"{path} is a folder of shards or chunks; only one file can grow")
+    return chosen(tensors(path), name, path)
+
+
+def _path(tensor: Tensor) -> Path:
+    assert isinstance(tensor.file, Path)  # `older` looks at no other
+    return tensor.file
 
 
 def matrix(tensor: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ def placed_by(tensor: Tensor, ids: Any, by: str) -> Placed:
     """Return where the rows of an older tensor go, without a look at repeated ids."""
     rows, columns = matrix(tensor).shape
     ids_old, ids_new = check_ids(ids)
-    placed = Placed(tensor.file, tensor.offset, rows, columns, ids_old, ids_new, check_by(by))
+    placed = Placed(_path(tensor), tensor.offset, rows, columns, ids_old, ids_new, check_by(by))
     if len(placed.old) != rows:
         raise ArgumentError(
             f"ids_old must have an id for each of the {rows:,} rows of {tensor.file}; "

@@ -299,7 +299,7 @@ class Job:
             journal.mend(extent, right)
 
         before = chunks(self.extents, comparing.CHUNK_BYTES, 0, done)
-        comparing.compare(before, self._opened, mend, shown)
+        comparing.compare(before, comparing.on_disk(self._opened), mend, shown)
         if wrong:
             warn(
                 f"{self.output.partial}: {wrong:,} values were not as an earlier job wrote them, "
@@ -312,7 +312,7 @@ class Job:
         last = chunks(self.extents, comparing.CHUNK_BYTES, begin, done)
         before = list(chunks(self.extents, max(done, 1), 0, done))  # whole extents
         looked_at = itertools.chain(comparing.samples(before), last)
-        return bool(comparing.first_difference(looked_at, self._opened))
+        return bool(comparing.first_difference(looked_at, comparing.on_disk(self._opened)))
 
     def _opened(self, extent: Extent) -> int:
         return self._files[extent.file.name][0]

@@ -6,7 +6,6 @@ a table there; work is cut into extents. A tensor is what a file that was found 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +17,11 @@ from ..locks import cached_property
 from ..storage import direct
 from ..storage.direct import PAGE
 from ..storage.foreign import understanding
+from ..storage.places import Place, Reads
 from .configurations import absent_array
 from .table import Table
+
+TOGETHER = 32  # parts of files that are read together
 
 
 class Chunks(NamedTuple):
@@ -97,12 +99,6 @@ class Extent(NamedTuple):
         """Where in a `direct.buffer` its bytes go."""
         return direct.bounds(self.offset, self.nbytes)
 
-    def read(self, fd: int, buffer: np.ndarray) -> np.ndarray:
-        """Return the elements that a file holds, in a `direct.buffer`."""
-        data = buffer[self.bounds]
-        direct.read_all(fd, data, self.offset)
-        return data.view(self.table.dtype)
-
     def generate(self, buffer: np.ndarray) -> np.ndarray:
         """Return the elements that the file should hold, in a `direct.buffer`."""
         values = buffer[self.bounds].view(self.table.dtype)
@@ -116,7 +112,7 @@ class Tensor:
 
     Parameters
     ----------
-    file : Path
+    file : Path or Remote
         Which file.
     name : str
         Its name there; empty in a ``.npy``.
@@ -132,9 +128,11 @@ class Tensor:
         Of the table that it was made as, if the file tells; `Table.describe` says what is in it.
     told : dict
         What else the file says of the tensor, and should: ``seed``, ``saved_offsets``.
+    header : bytes
+        What the file must begin with, which whoever reads from it compares.
     """
 
-    file: Path
+    file: Place
     name: str
     offset: int
     shape: tuple[int, ...]
@@ -142,6 +140,7 @@ class Tensor:
     metadata: Mapping[str, str] = field(default_factory=dict)
     description: Mapping[str, Any] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    header: bytes = b""
 
     def table(self) -> Table | None:
         """Return the table that it was made as, or None where the file does not say.
@@ -185,9 +184,23 @@ class Tensor:
                 )
         return ""
 
-    def extent(self, table: Table) -> Extent:
-        """Return where the elements of its table are."""
-        return Extent(File(str(self.file), (table,), bytes), table, self.offset, 0, table.size)
+    def extent(self, table: Table, name: str) -> Extent:
+        """Return where the elements of its table are, in a file of a name."""
+        return Extent(File(name, (table,), bytes), table, self.offset, 0, table.size)
+
+
+def check_headers(tensors: Sequence[Tensor], reads: Reads) -> None:
+    """Refuse files that begin otherwise than they must."""
+    headed = [tensor for tensor in tensors if tensor.header]
+    for start in range(0, len(headed), TOGETHER):
+        some = headed[start : start + TOGETHER]
+        there = [np.empty(len(tensor.header), np.uint8) for tensor in some]
+        reads.fill([(one.file, 0, header) for one, header in zip(some, there, strict=True)])
+        for tensor, header in zip(some, there, strict=True):
+            if header.tobytes() != tensor.header:
+                raise FormatError(
+                    f"{tensor.file}: its chunks are not in order, as Seedbed writes them"
+                )
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:

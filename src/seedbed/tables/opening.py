@@ -1,32 +1,30 @@
-"""Tables on disk as arrays: ``open(path)[name][rows]`` reads those rows and nothing else."""
+"""Stored tables as arrays: ``open(path)[name][rows]`` reads those rows and nothing else."""
 
 import bisect
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, FormatError, as_index, brief, naming
-from ..storage.atomic import failing
-from ..storage.direct import read_all
-from ..storage.foreign import opened
+from ..storage.places import Place, Reader, is_folder, place_of
 from . import formats
-from .layout import Tensor
+from .layout import Tensor, check_headers
 
 NAMELESS = "weight"  # the name of the array in a `.npy`: the one that `write` gives by default
 
 
 def open(path: str | os.PathLike[str]) -> "Tables":  # as `h5py.File` or `zarr.open`
-    """Open a file, or a folder of shards, to read rows of its tables.
+    """Open a file, a folder of shards, or an array of Zarr, to read rows of its tables.
 
     Parameters
     ----------
     path : path
-        ``.npy``, ``.safetensors``, or a folder; written by Seedbed or others.
+        ``.npy``, ``.safetensors``, or a folder; written by Seedbed or others. Or a URL of a store,
+        such as ``s3://bucket/table.zarr``, from which it reads the bytes of those rows only.
 
     Returns
     -------
@@ -52,10 +50,15 @@ def open(path: str | os.PathLike[str]) -> "Tables":  # as `h5py.File` or `zarr.o
     True
     """
     with naming("tables.open"):
+        place = place_of(path)
         found: dict[str, list[Tensor]] = {}
-        for tensor in formats.tensors(path):
+        for tensor in formats.whole(place):
             found.setdefault(tensor.name or NAMELESS, []).append(tensor)
-        return Tables({name: StoredTable(name, pieces) for name, pieces in found.items()})
+        opened = {name: StoredTable(name, pieces) for name, pieces in found.items()}
+        if is_folder(place) and not formats.is_array(place):
+            for table in opened.values():
+                table.check_whole()
+        return Tables(opened)
 
 
 class Tables(Mapping[str, "StoredTable"]):
@@ -78,7 +81,7 @@ class Tables(Mapping[str, "StoredTable"]):
 
 
 class StoredTable:
-    """A table on disk; an index reads the rows it means, with the whole of them in memory.
+    """A stored table; an index reads the rows it means, with the whole of them in memory.
 
     Indices are those of a NumPy array. What the first one means is read; further ones choose among
     that.
@@ -92,7 +95,7 @@ class StoredTable:
 
     def __init__(self, name: str, pieces: Sequence[Tensor]) -> None:
         self.name = name
-        self._pieces = sorted(pieces, key=lambda piece: _first_row(piece, len(pieces)))
+        self._pieces = sorted(pieces, key=_first_row) if len(pieces) > 1 else list(pieces)
         first = self._pieces[0]
         self.dtype = first.dtype
         if len(pieces) > 1:
@@ -100,8 +103,17 @@ class StoredTable:
         ends = itertools.accumulate(piece.shape[0] if piece.shape else 1 for piece in self._pieces)
         self._ends = list(ends)
         self.shape = (self._ends[-1], *first.shape[1:]) if first.shape else ()
-        files = {piece.file: _identity(os.stat(piece.file)) for piece in self._pieces}
-        self._files: Mapping[Path, tuple[int, ...]] = files
+        self._reader = Reader([piece.file for piece in self._pieces])
+        self._seen: set[Place] = set()  # files whose headers are as they must be
+
+    def check_whole(self) -> None:
+        """Refuse shards of which the first or the last ones are missing, if they tell."""
+        pieces = self._pieces
+        if "saved_offsets" in pieces[0].told:
+            _check_fit(pieces)
+            shape = (pieces[0].description or {}).get("shape", [len(self)])
+            if not isinstance(shape, list) or shape[:1] != [len(self)]:
+                raise FormatError(f"{pieces[-1].file}: rows of {self.name} after are missing")
 
     @property
     def ndim(self) -> int:
@@ -190,38 +202,40 @@ class StoredTable:
         order, places = np.unique(ids, return_inverse=True)
         found = np.empty((order.size, *self.shape[1:]), self.dtype)
         starts = np.flatnonzero(np.diff(order, prepend=-2) != 1)
-        for begin, end in itertools.pairwise((*starts.tolist(), order.size)):
-            row = int(order[begin])
-            found[begin:end] = self._rows(row, row + end - begin)
+        runs = itertools.pairwise((*starts.tolist(), order.size))
+        self._read((int(order[begin]), found[begin:end]) for begin, end in runs)
         return found, places.reshape(ids.shape)
 
     def _rows(self, start: int, stop: int) -> np.ndarray:
         """Return consecutive rows."""
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        row = out.nbytes // max(stop - start, 1)
-        at = start
-        for number in range(bisect.bisect_right(self._ends, start), len(self._pieces)):
-            if at >= stop or not row:
-                break
-            piece, end = self._pieces[number], min(self._ends[number], stop)
-            begin = self._ends[number - 1] if number else 0
-            with failing(piece.file), opened(piece.file) as fd:
-                if _identity(os.fstat(fd)) != self._files[piece.file]:
-                    raise FormatError(f"{piece.file}: changed since it was opened")
-                data = out[at - start : end - start].reshape(-1).view(np.uint8)
-                read_all(fd, data, piece.offset + (at - begin) * row)
-            at = end
+        self._read([(start, out)])
         return out
 
+    def _read(self, runs: Iterable[tuple[int, np.ndarray]]) -> None:
+        """Fill arrays with consecutive rows each, the first of which is given."""
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        wanted: list[tuple[Place, int, np.ndarray]] = []
+        new: dict[Place, Tensor] = {}
+        for at, out in runs:
+            stop, data = at + len(out), out.reshape(-1).view(np.uint8)
+            number = bisect.bisect_right(self._ends, at)
+            while at < stop and row:
+                piece, end = self._pieces[number], min(self._ends[number], stop)
+                begin = self._ends[number - 1] if number else 0
+                some, data = data[: (end - at) * row], data[(end - at) * row :]
+                wanted.append((piece.file, piece.offset + (at - begin) * row, some))
+                if piece.header and piece.file not in self._seen:
+                    new[piece.file] = piece
+                at, number = end, number + 1
+        with self._reader.reading() as reads:
+            check_headers(list(new.values()), reads)
+            reads.fill(wanted)
+        self._seen.update(new)
 
-def _identity(stat: os.stat_result) -> tuple[int, ...]:
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
-
-def _first_row(piece: Tensor, count: int) -> int:
+def _first_row(piece: Tensor) -> int:
     """Return the number of the first row of one of several pieces, as its file tells."""
-    if count == 1:
-        return 0
     offsets = piece.told.get("saved_offsets")
     if not isinstance(offsets, list) or len(offsets) != len(piece.shape) or not offsets:
         raise FormatError(f"{piece.file}: does not say which rows of {piece.name} it holds")
@@ -236,6 +250,6 @@ def _check_fit(pieces: Sequence[Tensor]) -> None:
         first = pieces[0]
         if (piece.dtype, piece.shape[1:]) != (first.dtype, first.shape[1:]):
             raise FormatError(f"{piece.file}: {piece.name} is of another shape or dtype")
-        if _first_row(piece, len(pieces)) != end:
+        if _first_row(piece) != end:
             raise FormatError(f"{piece.file}: rows of {piece.name} before are missing or double")
         end += piece.shape[0]

@@ -83,3 +83,18 @@ class _Silent:
 
     def update(self, nbytes: int) -> None:
         pass
+
+
+def readable(nbytes: int) -> str:
+    """Return a number of bytes as people write it.
+
+    Examples
+    --------
+    >>> readable(256_000_000)
+    '256 MB'
+    """
+    size, units = float(nbytes), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB"))
+    unit = next(units)
+    while size >= 1000:
+        size, unit = size / 1000, next(units)
+    return f"{size:.3g} {unit}"

@@ -5,17 +5,20 @@ from pathlib import Path
 
 from ..errors import naming
 from ..storage.atomic import Folder, refusing
-from ..storage.foreign import local_path, mapping, natural, naturals, understanding
-from . import formats, state
+from ..storage.foreign import mapping, natural, naturals, understanding
+from ..storage.places import Place, Remote, place_of, size_of
+from . import formats, state, uploading
 from .configurations import words
 from .layout import Tensor
 from .placing import check_by
+from .progress import readable
 from .table import sizes
-from .writing import readable
 
 
 def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
     """Return the tensors of a file, or of a folder of shards in the order of their files.
+
+    `path` may be a URL of a store, too, such as ``s3://bucket/table.zarr``.
 
     Raises
     ------
@@ -23,11 +26,13 @@ def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
         If it is neither.
     """
     with naming("tables.tensors"):
-        return formats.tensors(path)
+        return formats.whole(place_of(path))
 
 
 def describe(path: str | os.PathLike[str]) -> list[str]:
     """Return lines that say what a file or folder of shards holds, or how far its writing is.
+
+    `path` may be a URL of a store, too, such as ``s3://bucket/table.zarr``.
 
     Raises
     ------
@@ -35,24 +40,26 @@ def describe(path: str | os.PathLike[str]) -> list[str]:
         If there is neither a table nor an unfinished one.
     """
     with naming("tables.describe"):
-        path = local_path(path)
-        if os.path.isdir(path.parent) and not os.path.exists(path):
-            with refusing(path), Folder(path.parent) as folder:
-                found = [state.State.load(folder, name) for name in state.names(folder, path)]
+        place = place_of(path)
+        if isinstance(place, Remote):
+            return uploading.unfinished(place) or _described(place)
+        if os.path.isdir(place.parent) and not os.path.exists(place):
+            with refusing(place), Folder(place.parent) as folder:
+                found = [state.State.load(folder, name) for name in state.names(folder, place)]
             if found:
-                return [_unfinished(path, one) for one in found]
-        return _described(path)
+                return [_unfinished(place, one) for one in found]
+        return _described(place)
 
 
-def _described(path: Path) -> list[str]:
-    found, files = formats.tensors(path), ""
+def _described(path: Place) -> list[str]:
+    found, files = formats.whole(path), ""
     if formats.is_array(path):
         files = f" in {len(found):,} files"
         found = [formats.zarr.joined(path, found)]
     lines, last = [], None
     for tensor in found:
         if tensor.file != last:
-            lines.append(f"{tensor.file}: {readable(_size(tensor.file))}{files}")
+            lines.append(f"{tensor.file}: {readable(size_of(tensor.file))}{files}")
             if "seedbed_version" in tensor.metadata:
                 lines[-1] += (
                     f", by seedbed {tensor.metadata['seedbed_version']}, "
@@ -62,11 +69,6 @@ def _described(path: Path) -> list[str]:
         with understanding(tensor.file, f"bad metadata of {tensor.name}"):
             lines.append("  " + _tensor(tensor))
     return lines
-
-
-def _size(path: Path) -> int:
-    inside = path.iterdir() if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in inside)
 
 
 def _unfinished(path: Path, saved: state.State) -> str:

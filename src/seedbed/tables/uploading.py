@@ -6,30 +6,27 @@ Beside them, while they are not complete, an object tells of which job they are.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seedbed_kernels import STREAM_VERSION
-
-from .. import __version__
 from ..errors import ArgumentError, OutputError, StorageError, warn
 from ..storage import direct
 from ..storage.foreign import mapping, parse_json, understanding
-from ..storage.objects import Store, asking, attempts, sending
+from ..storage.objects import Store, asking, attempts, sending, tag
+from ..storage.places import STATE, Remote, is_unfinished, read_small
 from ..values import threads
 from . import comparing
 from .advice import ScaleWarning, advice
+from .formats import shards, zarr
 from .job import WriteOptions
 from .layout import Extent, File, chunks
 from .output import Output, Part, check_part
 from .pipeline import BUFFERS
-from .progress import bar
+from .progress import bar, readable
 from .state import MAX_BYTES, differences
-
-INDEX = "seedbed.index.json"
-STATE = ".part.json"  # after the name of the output
 
 
 class Upload:
@@ -61,9 +58,11 @@ class Upload:
         self.store = Store(output.url)
         self.values = self.nbytes = 0
         self.missing: list[str] = []
-        self._last = dict(output.last_files) or {INDEX: _index(output)}
+        self._last = dict(output.last_files)
+        if not self._last:
+            self._last[shards.INDEX] = shards.index(output.tables, output.files)
         self._described = output.describe()
-        self._own: set[str] = set()  # objects that this job has written or compared
+        self._own: dict[str, Any] = {}  # tags of objects that this job has written or compared
 
     def run(self) -> None:
         """Do all of it."""
@@ -79,26 +78,29 @@ class Upload:
         nbytes = sum(file.size for file in files)
         with sending(self.url), bar(values, nbytes, 0, self.options.progress) as shown:
             for file in files:
-                if there.get(file.name) == file.size and not self._problem(file):
+                self._check_ours()
+                found = there.get(file.name)
+                if found is not None and found[0] == file.size and not self._problem(file):
                     shown.update(file.size)
                 else:
                     self._upload(file, shown.update)
-                self._own.add(file.name)
+                    found = tag(self.store.info(file.name))
+                self._own[file.name] = found
             self._finish()
 
-    def begin(self) -> dict[str, int] | None:
+    def begin(self) -> dict[str, tuple[Any, ...]] | None:
         """Refuse what cannot be written; note in the store which job this is.
 
         Returns
         -------
         dict or None
-            The sizes of the objects there, by name; None if all is there and right.
+            The tags of the objects there, by name; None if all is there and right.
         """
         with asking(self.url):
             return self._begin()
 
-    def _begin(self) -> dict[str, int] | None:
-        there, ours = dict(self.store.sizes()), {file.name for file in self.output.files}
+    def _begin(self) -> dict[str, tuple[Any, ...]] | None:
+        there, ours = self.store.tags(), {file.name for file in self.output.files}
         resume, force = self.options.resume, self.options.force
         complete = there.keys() >= self._last.keys()
         if complete:
@@ -106,6 +108,7 @@ class Upload:
                 raise OutputError(f"{self.url}: exists; --force replaces it")
             found = self._wrong(there) if resume else ""
             if resume and not found:
+                self.store.remove(STATE)
                 return None
             if not force:
                 raise OutputError(f"{self.url}: exists, but {found}; --force replaces it")
@@ -117,11 +120,14 @@ class Upload:
             for name in (*self._last, *ours & there.keys()):
                 self.store.remove(name)
             there = {}
-        if told is None or anew:
+        if anew:
             self.store.put(STATE, json.dumps(self._described).encode())
+        elif told is None:  # as for another job that begins at the same moment
+            self.store.put_new(STATE, json.dumps(self._described).encode())
+            self._check_earlier(self.store.read_small(STATE, MAX_BYTES), there)
         return there
 
-    def _check_earlier(self, told: bytes | None, there: dict[str, int]) -> None:
+    def _check_earlier(self, told: bytes | None, there: Mapping[str, Any]) -> None:
         """Refuse to write over the objects of somebody else, or of a job that is not resumed."""
         difference = self._difference(told)
         if difference:
@@ -168,13 +174,22 @@ class Upload:
             values = chunk.generate(buffers[number % len(buffers)])
             yield values.view(np.uint8).data
 
-    def _wrong(self, there: dict[str, int]) -> str:
+    def _check_ours(self) -> None:
+        """Stop where a job that was forced has taken the place of this one."""
+        told = self.store.read_small(STATE, MAX_BYTES)
+        gone = told is None and any(
+            self.store.read_small(name, MAX_BYTES) != data for name, data in self._last.items()
+        )
+        if gone or self._difference(told):
+            raise StorageError(None, "another job has taken the place of this one", self.url)
+
+    def _wrong(self, there: Mapping[str, tuple[Any, ...]]) -> str:
         """Return what is wrong with an output that is complete, or nothing."""
         for name, data in self._last.items():
             if self.store.read_small(name, MAX_BYTES) != data:
                 return f"has another {name}"
         for file in self.output.files:
-            if there.get(file.name) != file.size:
+            if there.get(file.name, (None,))[0] != file.size:
                 return f"{file.name} has not {file.size:,} bytes"
             found = self._problem(file)
             if found:
@@ -183,34 +198,29 @@ class Upload:
 
     def _problem(self, file: File) -> str:
         """Return what is wrong with an object of the right size, or nothing."""
-        if self.store.read(file.name, 0, len(file.header)) != file.header:
+        header = np.empty(len(file.header), np.uint8)
+        self.store.fill([(file.name, 0, header)])
+        if header.tobytes() != file.header:
             return "has another header"
-        extents = list(file.extents())
         looked_at = comparing.everything if self.options.check == "all" else comparing.samples
-        buffer = direct.buffer(comparing.CHUNK_BYTES)
-        for extent in looked_at(extents):
-            right = extent.generate(buffer)
-            there = np.frombuffer(self._read(extent), right.dtype)
-            if not np.array_equal(there.view(np.uint8), right.view(np.uint8)):
-                return comparing.first(extent, there, right)
-        return ""
+        return comparing.first_difference(looked_at(list(file.extents())), self._read)
 
-    def _read(self, extent: Extent) -> bytes:
-        return self.store.read(extent.file.name, extent.offset, extent.offset + extent.nbytes)
+    def _read(self, wanted: Sequence[tuple[Extent, np.ndarray]]) -> None:
+        self.store.fill([(extent.file.name, extent.offset, data) for extent, data in wanted])
 
     def _finish(self) -> None:
         """Write what tells that all is complete, if it is; else note which parts are missing."""
-        there = self.store.sizes()
+        there = self.store.tags()
         of = self.part.of
         for number in range(1, of + 1):
             begin, end = Part(number, of).share(len(self.output.files))
             files = self.output.files[begin:end]
-            if any(there.get(file.name) != file.size for file in files):
+            if any(there.get(file.name, (None,))[0] != file.size for file in files):
                 self.missing.append(f"{number}/{of} (missing)")
         if self.missing:
             return
         for file in self.output.files:
-            found = "" if file.name in self._own else self._problem(file)
+            found = "" if self._own.get(file.name) == there[file.name] else self._problem(file)
             if found:
                 what = f"{file.name}: {found}; --resume of its part writes it again"
                 raise StorageError(None, what, self.url)
@@ -218,17 +228,25 @@ class Upload:
             raise StorageError(
                 None, "an older file changed meanwhile; --force starts again", self.url
             )
+        self._check_ours()
         for name, data in self._last.items():
             self.store.put(name, data)
         self.store.remove(STATE)
 
 
-def _index(output: Output) -> bytes:
-    """Return what tells of shards that they are complete."""
-    index = {
-        "seedbed_version": __version__,
-        "stream_version": STREAM_VERSION,
-        "tables": {table.name: table.describe() for table in output.tables},
-        "files": {file.name: file.size for file in output.files},
-    }
-    return (json.dumps(index, indent=1) + "\n").encode()
+def unfinished(place: Remote) -> list[str]:
+    """Return a line that says how far the objects of an unfinished table are; none of another."""
+    if place.inside.keys() & {shards.INDEX, zarr.METADATA} or not is_unfinished(place):
+        return []
+    state = place.beside(STATE)
+    told = read_small(state, MAX_BYTES)
+    with understanding(state, "damaged"):
+        output = Output.from_description(Path(place.name), parse_json(told))
+        sizes = {name: one.size for name, one in place.inside.items()}
+        there = [file.size for file in output.files if sizes.get(file.name) == file.size]
+        total = sum(file.size for file in output.files)
+        percent = f"{100 * sum(there) / max(total, 1):.0f} %"
+    return [
+        f"{place}: unfinished, {percent} of {readable(total)} is there: "
+        f"{len(there):,} of {len(output.files):,} {output.unit}"
+    ]

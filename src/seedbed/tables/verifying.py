@@ -3,18 +3,17 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, naming
-from ..storage.atomic import failing
-from ..storage.foreign import local_path, naturals, open_regular, understanding
+from ..storage.foreign import naturals, understanding
+from ..storage.places import Place, Reader, failing, is_folder, place_of
 from . import comparing
-from .formats import tensors
+from .formats import problem, tensors
 from .growing import older, placed_by
-from .layout import Extent, Tensor
+from .layout import Extent, Tensor, check_headers
 from .progress import bar
 from .state import differences
 from .table import Table
@@ -73,10 +72,13 @@ def verify(
 ) -> Report:
     """Compare a file, or a folder of shards, with what the stream says.
 
+    All that is looked at is read, in bounded memory, and compared with values made meanwhile.
+
     Parameters
     ----------
     path : path
-        ``.safetensors``, ``.npy``, or a folder.
+        ``.safetensors``, ``.npy``, or a folder. Or a URL of a store, such as
+        ``s3://bucket/table.zarr``, where several requests are under way at a time.
     init : Initializer, str or dict, optional
         What made it, where its metadata do not say: a ``.npy`` has none, and a large array of
         constants is not in them.
@@ -118,21 +120,22 @@ def verify(
     True
     """
     with naming("tables.verify"):
-        path = local_path(path)
+        place = place_of(path)
         _check(init, shape, rows, sample)
         if (grow is None) != (ids is None):
             raise ArgumentError("grow and ids must be given together")
-        found = [tensor for tensor in tensors(path) if name in (None, tensor.name)]
+        every = tensors(place)
+        found = [tensor for tensor in every if name in (None, tensor.name)]
         if name is not None and not found:
-            raise ArgumentError(f"{path} holds no tensor of the name {brief(name)}")
+            raise ArgumentError(f"{place} holds no tensor of the name {brief(name)}")
         pairs = [
             (tensor, _with_ids(_table(tensor, init, shape, rows), grow, ids, by))
             for tensor in found
         ]
-        first = ""
-        if init is None:
+        first = problem(place, every)
+        if init is None and not first:
             first = next(filter(None, (tensor.contradiction(table) for tensor, table in pairs)), "")
-        return _compare(path, pairs, first, sample, progress)
+        return _compare(place, pairs, first, sample, progress)
 
 
 def _check(init: Any, shape: Any, rows: Any, sample: Any) -> None:
@@ -206,21 +209,26 @@ def _with_ids(table: Table, grow: Any, ids: Any, by: str) -> Table:
 
 
 def _compare(
-    path: Path,
+    place: Place,
     pairs: Sequence[tuple[Tensor, Table]],
     first: str,
     sample: int | None,
     progress: bool,
 ) -> Report:
-    extents = [tensor.extent(table).cut(table.kept_size, table.size) for tensor, table in pairs]
+    folder = is_folder(place)
+    places = {tensor.file.name if folder else "": tensor.file for tensor, _ in pairs}
+    extents = [
+        tensor.extent(table, tensor.file.name if folder else "").cut(table.kept_size, table.size)
+        for tensor, table in pairs
+    ]
     kept = sum(table.kept_size for _, table in pairs)
-    if os.path.isdir(path):
+    if folder:
         first = first or _gap([table for _, table in pairs])
     if sample is None:
         looked_at = comparing.everything(extents)
     else:
         looked_at = comparing.random_samples(extents, sample)
-    checked, wrong, files = 0, 0, _Files()
+    checked, wrong = 0, 0
 
     def counted() -> Iterator[Extent]:
         nonlocal checked
@@ -230,7 +238,7 @@ def _compare(
 
     def found(extent: Extent, there: np.ndarray, right: np.ndarray) -> None:
         nonlocal wrong, first
-        first = first or f"{extent.file.name}: {comparing.first(extent, there, right)}"
+        first = first or f"{places[extent.file.name]}: {comparing.first(extent, there, right)}"
         wrong += comparing.count(there, right)
 
     values = sum(extent.size for extent in extents)
@@ -238,31 +246,18 @@ def _compare(
     if sample is not None and sample * comparing.SAMPLE < values:
         nbytes = nbytes * sample * comparing.SAMPLE // values
         values = sample * comparing.SAMPLE
-    try:
-        with failing(path), bar(values, nbytes, 0, progress) as shown:
-            comparing.compare(counted(), files, found, shown.update)
-    finally:
-        files.close()
-    return Report(os.fspath(path), checked, wrong, kept, first)
+    with (
+        failing(place),
+        Reader(list(places.values())).reading() as reads,
+        bar(values, nbytes, 0, progress) as shown,
+    ):
 
+        def read(wanted: Sequence[tuple[Extent, np.ndarray]]) -> None:
+            reads.fill([(places[one.file.name], one.offset, data) for one, data in wanted])
 
-class _Files:
-    """The open file of an extent: one at a time."""
-
-    def __init__(self) -> None:
-        self._name, self._fd = "", -1
-
-    def __call__(self, extent: Extent) -> int:
-        if extent.file.name != self._name:
-            self.close()
-            self._fd = open_regular(extent.file.name)
-            self._name = extent.file.name
-        return self._fd
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._name, self._fd = "", -1
+        check_headers([tensor for tensor, _ in pairs], reads)
+        comparing.compare(counted(), read, found, shown.update)
+    return Report(str(place), checked, wrong, kept, first)
 
 
 def _gap(tables: list[Table]) -> str:
@@ -279,7 +274,8 @@ def _gap(tables: list[Table]) -> str:
         whole = pieces[0].shape[0] if pieces[0].shape else 0
         end = 0
         for start, stop in (*sorted(piece.rows or (0, whole) for piece in pieces), (whole, whole)):
-            if start > end:
-                return f"rows {end} to {start} of {name} are missing"
-            end = max(end, stop)
+            if start != end:
+                wrong = "are missing" if start > end else "are there twice"
+                return f"rows {min(start, end)} to {max(start, end)} of {name} {wrong}"
+            end = stop
     return ""

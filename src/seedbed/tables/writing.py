@@ -12,6 +12,7 @@ from .growing import grown, matrix, older
 from .job import CHECKPOINT_SECONDS, CHUNK_BYTES, Job, WriteOptions
 from .output import Output, Part, output_at
 from .placing import check_ids, read_ids
+from .progress import readable
 from .table import table
 from .uploading import Upload
 
@@ -55,21 +56,6 @@ class Summary(NamedTuple):
                 f"{self.nbytes / seconds / 1e9:.2f} GB/s)"
             )
         return text + (f"; to do: part {few(self.missing)}" if self.missing else "")
-
-
-def readable(nbytes: int) -> str:
-    """Return a number of bytes as people write it.
-
-    Examples
-    --------
-    >>> readable(256_000_000)
-    '256 MB'
-    """
-    size, units = float(nbytes), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB"))
-    unit = next(units)
-    while size >= 1000:
-        size, unit = size / 1000, next(units)
-    return f"{size:.3g} {unit}"
 
 
 def write(

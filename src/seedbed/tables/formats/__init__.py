@@ -1,12 +1,17 @@
 """Formats of tables on disk, one module each. A further one is one more module, named here."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ...errors import ArgumentError, FormatError, brief
-from ...storage.foreign import local_path
+from ...storage.places import (
+    Place,
+    exists,
+    inside,
+    is_folder,
+    is_unfinished,
+)
 from ..layout import Chunks, File, Tensor
 from ..table import Table
 from . import npy, safetensors, shards, zarr
@@ -34,7 +39,7 @@ class Format(Protocol):
         """Return the small files, by name, that are written once all others are complete."""
         ...
 
-    def tensors(self, path: Path) -> list[Tensor]:
+    def tensors(self, path: Place) -> list[Tensor]:
         """Return what a file or folder of the format holds; FormatError if it is none."""
         ...
 
@@ -63,12 +68,12 @@ def chosen(path: Path, shards_asked: int | None, given: str) -> Format:
     return found
 
 
-def is_array(path: Path) -> bool:
-    """Return whether a path is that of a Zarr array, complete or not, rather than of shards."""
-    return path.is_dir() and (path.suffix == zarr.SUFFIX or os.path.lexists(path / zarr.METADATA))
+def is_array(path: Place) -> bool:
+    """Return whether a place is that of a Zarr array, complete or not, rather than of shards."""
+    return is_folder(path) and (path.suffix == zarr.SUFFIX or zarr.METADATA in inside(path))
 
 
-def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
+def tensors(place: Place) -> list[Tensor]:
     """Return the tensors of a file, or of a folder of shards in the order of their files.
 
     Raises
@@ -76,13 +81,26 @@ def tensors(path: str | os.PathLike[str]) -> list[Tensor]:
     FormatError
         If it is neither.
     """
-    path = local_path(path)
-    if os.path.isdir(path):
-        return zarr.tensors(path) if is_array(path) else shards.tensors(path)
-    if not os.path.lexists(path):
-        if os.path.lexists(path.with_name(path.name + ".part")):
-            raise FormatError(f"{path}: is unfinished; see seedbed info {path}")
-        raise FormatError(f"{path}: there is no such file")
-    if path.suffix not in BY_SUFFIX or BY_SUFFIX[path.suffix] is zarr:
-        raise FormatError(f"{path}: must end in {npy.SUFFIX} or {safetensors.SUFFIX}")
-    return BY_SUFFIX[path.suffix].tensors(path)
+    if is_folder(place):
+        return zarr.tensors(place) if is_array(place) else shards.tensors(place)
+    if not exists(place):
+        if is_unfinished(place):
+            raise FormatError(f"{place}: is unfinished; see seedbed info {place}")
+        what = "file" if isinstance(place, Path) else "object, nor a folder of objects"
+        raise FormatError(f"{place}: there is no such {what}")
+    if place.suffix not in BY_SUFFIX or BY_SUFFIX[place.suffix] is zarr:
+        raise FormatError(f"{place}: must end in {npy.SUFFIX} or {safetensors.SUFFIX}")
+    return BY_SUFFIX[place.suffix].tensors(place)
+
+
+def whole(place: Place) -> list[Tensor]:
+    """Return the tensors of a file or folder, which must lack nothing that it tells of itself."""
+    found = tensors(place)
+    if wrong := problem(place, found):
+        raise FormatError(wrong)
+    return found
+
+
+def problem(place: Place, found: Sequence[Tensor]) -> str:
+    """Return what a folder lacks, or has too much, by what it tells itself; or nothing."""
+    return "" if not is_folder(place) or is_array(place) else shards.problem(place, found)

@@ -3,18 +3,16 @@
 import ast
 import io
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from ...errors import ArgumentError, FormatError, brief
-from ...storage.direct import read_all
-from ...storage.foreign import opened, understanding
+from ...storage.foreign import understanding
+from ...storage.places import Opened, Place, opened
 from ..layout import Chunks, File, Tensor
 from ..table import Table
 
@@ -54,11 +52,11 @@ def header(table: Table) -> bytes:
     return file.getvalue()
 
 
-def tensors(path: Path) -> list[Tensor]:
+def tensors(path: Place) -> list[Tensor]:
     """Return the array in a file."""
-    with understanding(path, "not a .npy file"), opened(path) as fd:
-        size = os.fstat(fd).st_size
-        length, text = _header(fd, size)
+    with understanding(path, "not a .npy file"), opened(path) as file:
+        size = file.size
+        length, text = _header(file)
         shape, fortran, dtype = _fields(text)
         if fortran and len(shape) > 1:
             raise FormatError(f"{path}: is in Fortran order; tables are in C order")
@@ -67,27 +65,27 @@ def tensors(path: Path) -> list[Tensor]:
     return [Tensor(path, "", length, shape, dtype)]
 
 
-def _header(fd: int, size: int) -> tuple[int, str]:
+def _header(file: Opened) -> tuple[int, str]:
     """Return how many bytes come before the data, and the text among them."""
-    start = _read(fd, 8, 0, size)
+    start = _read(file, 8, 0)
     if start[:6] != npy.MAGIC_PREFIX:
         raise FormatError("it does not begin with \\x93NUMPY")
     version = (start[6], start[7])
     if version not in LENGTHS:
         raise FormatError(f"of version {version[0]}.{version[1]}; known are 1.0, 2.0 and 3.0")
     begin = 8 + LENGTHS[version]
-    length = int.from_bytes(_read(fd, LENGTHS[version], 8, size), "little")
+    length = int.from_bytes(_read(file, LENGTHS[version], 8), "little")
     if length > MAX_HEADER:
         raise FormatError(f"its header has {length:,} bytes; at most {MAX_HEADER:,} are read")
-    text = _read(fd, length, begin, size).decode("utf-8" if version == (3, 0) else "latin1")
+    text = _read(file, length, begin).decode("utf-8" if version == (3, 0) else "latin1")
     return begin + length, text
 
 
-def _read(fd: int, count: int, offset: int, size: int) -> bytes:
-    if offset + count > size:
+def _read(file: Opened, count: int, offset: int) -> bytes:
+    if offset + count > file.size:
         raise FormatError("it ends within its header")
     data = bytearray(count)
-    read_all(fd, data, offset)
+    file.fill(data, offset)
     return bytes(data)
 
 

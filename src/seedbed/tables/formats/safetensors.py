@@ -7,17 +7,16 @@ that the data begin at a multiple of a page.
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from seedbed_kernels import STREAM_VERSION
 
 from ... import __version__
 from ...errors import ArgumentError, FormatError, brief
-from ...storage.direct import PAGE, read_all
-from ...storage.foreign import mapping, naturals, opened, parse_json, text, understanding
+from ...storage.direct import PAGE
+from ...storage.foreign import mapping, naturals, parse_json, text, understanding
+from ...storage.places import Place, opened
 from ...values.dtypes import as_dtype
 from ..layout import Chunks, File, Tensor
 from ..table import Table
@@ -109,17 +108,17 @@ def header(tables: Sequence[Table], *, shard: bool = False) -> bytes:
     return len(data).to_bytes(8, "little") + data
 
 
-def tensors(path: Path) -> list[Tensor]:
+def tensors(path: Place) -> list[Tensor]:
     """Return the tensors in a file."""
-    with understanding(path, "not a .safetensors file"), opened(path) as fd:
-        size = os.fstat(fd).st_size
+    with understanding(path, "not a .safetensors file"), opened(path) as file:
+        size = file.size
         start = bytearray(min(size, 8))
-        read_all(fd, start, 0)
+        file.fill(start, 0)
         length = int.from_bytes(start, "little")
         if size < 8 or length > min(MAX_HEADER, size - 8):
             raise FormatError("it ends within its header")
         data = bytearray(length)
-        read_all(fd, data, 8)
+        file.fill(data, 8)
         if not data.startswith(b"{"):
             raise FormatError("its header does not begin with {")
         found = mapping(parse_json(bytes(data), plain=True), "header")
@@ -131,7 +130,7 @@ def tensors(path: Path) -> list[Tensor]:
 
 
 def _tensors(
-    path: Path, entries: dict[str, Any], metadata: dict[str, str], begin: int, size: int
+    path: Place, entries: dict[str, Any], metadata: dict[str, str], begin: int, size: int
 ) -> Iterator[Tensor]:
     """Yield the tensors that a header names, which must follow each other without a gap."""
     ends = []

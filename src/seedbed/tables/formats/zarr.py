@@ -9,10 +9,8 @@ resume and checks are those of all tables. ``zarr.json``, without which it is no
 import functools
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +19,8 @@ from seedbed_kernels import STREAM_VERSION
 
 from ... import __version__
 from ...errors import ArgumentError, FormatError, as_integer, brief
-from ...storage.direct import read_all
-from ...storage.foreign import (
-    mapping,
-    natural,
-    naturals,
-    opened,
-    parse_json,
-    read_small,
-    text,
-    understanding,
-)
+from ...storage.foreign import mapping, natural, naturals, parse_json, text, understanding
+from ...storage.places import Place, Remote, inside, is_unfinished, read_small, size_of
 from ...values.dtypes import NAMES, as_dtype
 from ..layout import Chunks, File, Tensor
 from ..table import Table
@@ -206,11 +195,13 @@ def _layout(shape: tuple[int, ...], dtype: np.dtype, chunks: Chunks) -> dict[str
     }
 
 
-def tensors(path: Path) -> list[Tensor]:
+def tensors(path: Place) -> list[Tensor]:
     """Return what every file of an array holds, if it is laid out as here."""
     try:
         data = read_small(path / METADATA, MAX_METADATA)
     except FileNotFoundError:
+        if isinstance(path, Remote) and is_unfinished(path):
+            raise FormatError(f"{path}: is unfinished; see seedbed info {path}") from None
         raise FormatError(f"{path}: has no {METADATA}: no Zarr array, or not complete") from None
     with understanding(path / METADATA, "not a Zarr array"):
         found = mapping(parse_json(data), METADATA)
@@ -253,7 +244,7 @@ def _array(found: dict[str, Any]) -> tuple[tuple[int, ...], np.dtype, Chunks]:
 
 
 def _pieces(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype, chunks: Chunks, ours: dict[str, Any]
+    path: Place, shape: tuple[int, ...], dtype: np.dtype, chunks: Chunks, ours: dict[str, Any]
 ) -> Iterator[Tensor]:
     row = math.prod(shape[1:]) * dtype.itemsize
     if -(-shape[0] // chunks.shard) > MOST or chunks.shard // chunks.rows > MAX_METADATA:
@@ -262,29 +253,36 @@ def _pieces(
     name = text(ours.get("name", "weight"), "name")
     known = ("initializer", "shape", "dtype", "kept_rows", "placed")
     description = {key: ours[key] for key in known if key in ours} if "initializer" in ours else {}
+    count = -(-shape[0] // chunks.shard)
+    chunk_files = {name for name in inside(path) if name.startswith("c.")}
+    if other := chunk_files - {_key(number, len(shape)) for number in range(count)}:
+        raise FormatError(f"{path / min(other)}: is no file of the array")
     for start in range(0, shape[0], chunks.shard):
         rows = min(chunks.shard, shape[0] - start)
         file = path / _key(start // chunks.shard, len(shape))
         header = _index(rows, row, chunks)
         size = len(header) + -(-rows // chunks.rows) * chunks.rows * row
-        with opened(file) as fd:
-            if os.fstat(fd).st_size != size:
-                raise FormatError(f"{file}: must have {size:,} bytes")
-            there = bytearray(len(header))
-            read_all(fd, there, 0)
-            if there != header:
-                raise FormatError(f"{file}: its chunks are not in order, as Seedbed writes them")
+        if size_of(file) != size:
+            raise FormatError(f"{file}: must have {size:,} bytes")
         told: dict[str, Any] = {"saved_offsets": [start, *(0 for _ in shape[1:])]}
         if description:
             description = {**description, "rows": [start, start + rows]}
             if "seed" in ours:
                 told["seed"] = natural(ours["seed"], "seed")
         yield Tensor(
-            file, name, len(header), (rows, *shape[1:]), dtype, metadata, description or None, told
+            file,
+            name,
+            len(header),
+            (rows, *shape[1:]),
+            dtype,
+            metadata,
+            description or None,
+            told,
+            header,
         )
 
 
-def joined(path: Path, pieces: Sequence[Tensor]) -> Tensor:
+def joined(path: Place, pieces: Sequence[Tensor]) -> Tensor:
     """Return the array that files hold together, as a tensor of the folder."""
     first = pieces[0]
     rows = sum(piece.shape[0] for piece in pieces)
