@@ -35,7 +35,7 @@ _KINDS = {
 
 
 def local_path(path: Any, name: str = "path") -> Path:
-    """Return an argument as the path of a local file."""
+    """Return an argument as the path of a local file; ``file:///PATH`` is PATH."""
     try:
         text = os.fspath(path)
     except TypeError:
@@ -43,10 +43,12 @@ def local_path(path: Any, name: str = "path") -> Path:
     text = os.fsdecode(text)
     if not text or "\0" in text:
         raise ArgumentError(f"{name} must be the name of a file; given {brief(text)}")
+    if text.startswith("file:///"):
+        return Path(text.removeprefix("file://"))
     if _URL.match(text):
         raise ArgumentError(
-            f"{name} must be a local file, not a URL; given {brief(text)} "
-            "(write it here, then copy it; s3:// and gs:// take a .zarr or shards)"
+            f"{name} must be a local file, not a URL; given {brief(text)} (only file:///..., and "
+            "where tables are written, opened or verified s3://, gs:// and memory://)"
         )
     return Path(text)
 
