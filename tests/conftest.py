@@ -30,6 +30,7 @@ NAMES = (
     "tensorstore",
     "moto",
     "s3fs",
+    "gcsfs",
 )
 FRAMEWORKS = {name: name for name in NAMES}
 FRAMEWORKS["tf"] = "tensorflow"

@@ -14,11 +14,15 @@ class Proxy(http.server.ThreadingHTTPServer):
     def __init__(self, port):
         super().__init__(("127.0.0.1", 0), Handler)
         self.upstream = port
-        self.every, self.numbers, self.failed, self.delay = 0, itertools.count(1), 0, 0.0
-        self.refused = False
-        self.requests = []
-        self.ranges = []  # of bytes that were asked for: path, first and last
+        self.numbers, self.failed = itertools.count(1), 0
+        self.reset()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def reset(self):
+        """Fail nothing, and forget what was asked for."""
+        self.every, self.delay, self.refused = 0, 0.0, False
+        self.requests = []
+        self.ranges = []  # of bytes: path, first and last
 
     def environment(self):
         """Return what has clients ask here."""

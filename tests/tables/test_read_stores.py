@@ -31,12 +31,18 @@ def file_system(protocol):
     return fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False)
 
 
-@pytest.fixture(params=["memory", pytest.param("s3", marks=[pytest.mark.moto, pytest.mark.s3fs])])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("store", marks=[pytest.mark.moto, pytest.mark.s3fs]),
+        pytest.param("google", marks=pytest.mark.gcsfs),
+    ]
+)
 def bucket(request):
     """Return the URL of a bucket, of each kind of store in turn."""
-    if request.param == "s3":
-        return request.getfixturevalue("store")[1]
-    return in_memory(request)
+    if request.param == "memory":
+        return in_memory(request)
+    return request.getfixturevalue(request.param)[1]
 
 
 @pytest.fixture
