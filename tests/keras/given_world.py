@@ -300,7 +300,7 @@ def large():
 
 
 def kept():
-    """A class of the user's may keep the array that it returns: weights have memory of their own."""
+    """A class of the user may keep the array it returns: weights have memory of their own."""
 
     class Pretrained(plain.Initializer):
         table = memory.empty((1024, 1024), np.float32)
