@@ -269,7 +269,7 @@ FAULTS = [
         "keras/scopes",
         ("names of weights", "twin(init, derive(self.seed, name), self._keep_seeds, layer)", "twin(init, derive(self.seed, path), self._keep_seeds, layer)",
          f"{SCOPE}::test_names_decide_the_seeds"),
-        ("variables of optimizers", "if entered is None or not (layer is None or isinstance(layer, keras.layers.Layer)):", "if entered is None:",
+        ("variables of optimizers", "if entered is not None and (layer is None or isinstance(layer, keras.layers.Layer)):", "if entered is not None:",
          f"{SCOPE}::test_variables_of_optimizers_metrics_and_generators_are_left_alone"),
         ("scopes that end", "            if self._open == 0 and vars", "            if False and vars", SCOPE),
         ("weights of one name", "if other is not None and other is not weight:", "if False:", f"{SCOPE}::test_weights_of_one_name_are_told_of"),
