@@ -34,10 +34,10 @@ def in_constant_memory(builder: Any, constants: list[Any]) -> list[Any]:
     kind = ir.ArrayType(ir.DoubleType(), len(constants))
     held = np.array([each.constant for each in constants]).tobytes()
     name = f"constants_{hashlib.sha256(held).hexdigest()}"  # modules that are linked may share it
-    table = builder.module.globals.get(name)
+    table: Any = builder.module.globals.get(name)
     if table is None:
         table = ir.GlobalVariable(builder.module, kind, name, addrspace=4)
-        table.initializer, table.align = kind(constants), 8
+        table.initializer, table.align = kind(constants), 8  # by 16, kernels take more registers
         table.linkage = "linkonce_odr"  # not "internal": LLVM would put the constants back
     index = ir.IntType(32)
     return [builder.load(builder.gep(table, [index(0), index(i)])) for i in range(len(constants))]
