@@ -38,7 +38,7 @@ def in_constant_memory(builder: Any, constants: list[Any]) -> list[Any]:
     if table is None:
         table = ir.GlobalVariable(builder.module, kind, name, addrspace=4)
         table.initializer = kind(constants)  # pyright: ignore[reportAttributeAccessIssue]
-        table.align = 8  # pyright: ignore[reportAttributeAccessIssue]
+        table.align = 8  # pyright: ignore[reportAttributeAccessIssue]  by 16, more registers
         table.linkage = "linkonce_odr"  # not "internal": LLVM would put the constants back
     index = ir.IntType(32)
     return [builder.load(builder.gep(table, [index(0), index(i)])) for i in range(len(constants))]

@@ -92,8 +92,8 @@ def rounded(q: Any, dtype: np.dtype, xp: Any) -> Any:
 
 def on_stream(stream: Any) -> Any:
     """Return a context in which CuPy works on a stream of `numba.cuda`."""
-    streams = importlib.import_module("cupy").cuda
-    return streams.ExternalStream(int(stream)) if stream else streams.Stream.null
+    streams, handle = importlib.import_module("cupy").cuda, int(stream)
+    return streams.ExternalStream(handle) if handle > 1 else streams.Stream.null
 
 
 def haar(

@@ -32,7 +32,7 @@ def two_gpus(monkeypatch):
     )
     for module in (adopt, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(cuda_shim, "device_of", {4096: 1, 8192: 0}.get)
+    monkeypatch.setattr(cuda_shim, "device_of", {4096: 1, 4098: 1, 4100: 1, 8192: 0}.get)
 
 
 class Foreign:
@@ -61,6 +61,13 @@ class Foreign:
         return dlpack.export(pointer, self.shape, self.dtype, device, self.values)
 
 
+class OnTheHost(Foreign):
+    """Pinned memory, which has an interface, too."""
+
+    def __dlpack_device__(self):
+        return dlpack.CPU, 0
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, BFLOAT16, np.complex128])
 def test_dlpack_alone(dtype):
     """On the default stream, which the producer makes wait; the caller waits for it."""
@@ -69,7 +76,7 @@ def test_dlpack_alone(dtype):
     assert (array.shape, array.dtype, array.device) == ((3, 4), out.dtype, 1)
     assert array.pointer == out.values.ctypes.data
     assert array.nbytes == out.values.nbytes
-    assert (array.stream, array.settled) == (0, False)
+    assert (array.stream, array.settled) == ("legacy", False)
     assert out.asked[-1] == 1
 
 
@@ -109,10 +116,10 @@ def test_stream_of_the_caller(handle, stream):
     assert out.asked[-1] == -1  # the stream is the producer's own: no waiting
 
 
-def described(address, shape=(5, 6), strides=(48, 8)):
+def described(address, shape=(5, 6), strides=(48, 8), typestr="<f8", **more):
     """Return an array that does not say on which GPU it is."""
-    interface = {"shape": shape, "typestr": "<f8", "data": (address, False), "strides": strides}
-    return types.SimpleNamespace(__cuda_array_interface__={"version": 2, **interface})
+    interface = {"shape": shape, "typestr": typestr, "data": (address, False), "strides": strides}
+    return types.SimpleNamespace(__cuda_array_interface__={"version": 2, **interface, **more})
 
 
 @pytest.mark.parametrize(("address", "device"), [(4096, 1), (8192, 0)])
@@ -125,6 +132,29 @@ def test_interface_alone(address, device):
 
 def test_an_array_without_memory_is_on_the_current_gpu():
     assert adopt.adopt(described(0, (0, 6))).device == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "typestr", "together"),
+    [(4100, "<f8", 8), (4098, "<f4", 4), (4100, "<c8", 8), (4100, "<c16", 8), (4100, "<i8", 8)],
+)
+def test_memory_that_a_kernel_cannot_store_to_is_refused(address, typestr, together):
+    """A misaligned store would end the process' work on the GPU."""
+    size = np.dtype(typestr).itemsize
+    out = described(address, strides=(6 * size, size), typestr=typestr)
+    message = f"out must be aligned to {together} bytes; given address {address:#x}"
+    with pytest.raises(ValueError, match=message):
+        adopt.adopt(out)
+    nothing = described(address, (0, 6), (6 * size, size), typestr)
+    assert adopt.adopt(nothing).size == 0
+
+
+def test_a_negated_view_is_refused():
+    """PyTorch hands over the memory, in which values have the other sign."""
+    torch = pytest.importorskip("torch")
+    view = torch.zeros(4, dtype=torch.complex64).conj().imag
+    with pytest.raises(ValueError, match="keys must not be a negated view; give keys"):
+        adopt.adopt(view, "keys")
 
 
 class Sliced:
@@ -196,6 +226,8 @@ def test_rows_that_cannot_be_filled_are_refused_in_a_line(shape, strides, outer)
         ),
         (described(77), ValueError, "out must be in the memory of a GPU; given an address .* 0x4d"),
         ([1.0], TypeError, "out must be a NumPy array, or an array on a GPU .* given list"),
+        (described(4096, mask=object()), ValueError, "out must not be masked; given SimpleNamesp"),
+        (OnTheHost(version=3), TypeError, "out must be a NumPy array, .* given OnTheHost"),
     ],
 )
 def test_refused(out, error, message):
@@ -216,7 +248,7 @@ def test_shape_dtype_and_device_must_fit():
 
 def test_interface_of_an_array_made_here():
     memory = Bytes(4096, 24, None)
-    array = DeviceArray(memory, (2, 3), np.dtype(np.float32), 0)
+    array = DeviceArray(memory, (2, 3), np.dtype(np.float32), 0, 1)
     interface = array.__cuda_array_interface__
     assert interface["typestr"] == "<f4"
     assert interface["data"] == (4096, False)
@@ -227,7 +259,7 @@ def test_interface_of_an_array_made_here():
     for refused in ({"copy": True}, {"dl_device": (dlpack.CPU, 0)}):
         with pytest.raises(BufferError):
             array.__dlpack__(**refused)
-    short = DeviceArray(memory, (4, 3), BFLOAT16, 0)
+    short = DeviceArray(memory, (4, 3), BFLOAT16, 0, 1)
     assert not hasattr(short, "__cuda_array_interface__")
     assert dlpack.read(short.__dlpack__(stream=-1)).dtype == BFLOAT16
 
@@ -237,7 +269,7 @@ def test_interface_of_an_array_made_here():
     [np.zeros((3, 2), np.float32).T, np.zeros((2, 4), np.float32), np.broadcast_to(1.0, (2, 3))],
 )
 def test_only_what_can_be_copied_to_is(out):
-    array = DeviceArray(None, (2, 3), np.dtype(np.float32), 0)
+    array = DeviceArray(None, (2, 3), np.dtype(np.float32), 0, 1)
     with pytest.raises(ValueError, match="copy_to_host: out must be C-contiguous and writable, wi"):
         array.copy_to_host(out)
 

@@ -98,6 +98,15 @@ def test_memory_lives_as_long_as_its_last_user():
     assert len(dlpack._exported) == before
 
 
+def test_elements_of_several_numbers_are_refused():
+    values = np.arange(4.0)
+    capsule = Producer(values).__dlpack__()
+    address = dlpack._pointer(capsule, b"dltensor")
+    dlpack._Managed.from_address(address).tensor.dtype.lanes = 2
+    with pytest.raises(TypeError, match="no dtype for DLPack elements of 2 lanes"):
+        dlpack.read(capsule)
+
+
 def test_not_a_capsule():
     with pytest.raises(TypeError, match="not a DLPack capsule that can be read: 5"):
         dlpack.read(5)

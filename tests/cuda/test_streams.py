@@ -160,7 +160,7 @@ def test_a_consumers_stream_waits_as_dlpack_says(gpu, stream, waits):
 @pytest.mark.parametrize("stream", [0, -2])
 def test_streams_that_dlpack_does_not_have_are_refused(gpu, stream):
     memory = standin.Memory(gpu, 96)
-    array = DeviceArray(memory, SHAPE, np.dtype(np.float32), 0)
+    array = DeviceArray(memory, SHAPE, np.dtype(np.float32), 0, standin.Stream(gpu, 1))
     with pytest.raises(BufferError, match=f"stream must be None, -1, 1, 2 or .* given {stream}:"):
         array.__dlpack__(stream=stream)
 

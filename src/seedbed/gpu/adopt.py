@@ -75,7 +75,7 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
         )
     interface = _interface(out, name)
     kind = out.__dlpack_device__()[0] if hasattr(out, "__dlpack_device__") else None
-    if interface is None and kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
+    if kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED) and (kind is not None or interface is None):
         raise ArgumentTypeError(
             f"{name} must be a NumPy array, or an array on a GPU with __cuda_array_interface__ or "
             f"__dlpack__; given {type(out).__name__}"
@@ -99,11 +99,16 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
     number, elements = tensor.device[1], math.prod(tensor.shape)
     if distance != row:
         elements = (math.prod(tensor.shape[:outer]) - 1) * distance + row
+    together = min(tensor.dtype.itemsize, 8)  # that a kernel stores
+    if elements and tensor.pointer % together:
+        raise ArgumentError(
+            f"{name} must be aligned to {together} bytes; given address {tensor.pointer:#x}"
+        )
     check(gpu, number)
     with on_device(gpu, number):
         nbytes = elements * tensor.dtype.itemsize
         data = gpu.as_cuda_array(Bytes(tensor.pointer, nbytes, (out, capsule)), sync=False)
-        stream = 0 if handle is None else stream_of(gpu, handle)
+        stream = stream_of(gpu, handle or LEGACY_STREAM)
     described = data, tensor.shape, tensor.dtype, number, stream
     array = DeviceArray(*described) if distance == row else DeviceRows(*described, outer, distance)
     array.settled, array.immutable = handle is not None, immutable
@@ -113,7 +118,7 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
 def at(
     pointer: int, shape: tuple[int, ...], dtype: np.dtype, device: int, keep_alive: Any
 ) -> DeviceArray:
-    """Return the memory at an address of a GPU as an array, on the default stream.
+    """Return the memory at an address of a GPU as an array, on the legacy default stream.
 
     Raises
     ------
@@ -124,7 +129,8 @@ def at(
     check(gpu, device)
     with on_device(gpu, device):
         memory = Bytes(pointer, math.prod(shape) * dtype.itemsize, keep_alive)
-        return DeviceArray(gpu.as_cuda_array(memory, sync=False), shape, dtype, device)
+        data, stream = gpu.as_cuda_array(memory, sync=False), stream_of(gpu, LEGACY_STREAM)
+        return DeviceArray(data, shape, dtype, device, stream)
 
 
 def _current_stream(out: Any) -> int | None:
@@ -139,8 +145,13 @@ def _interface(out: Any, name: str) -> Any:
     """Return an array's CUDA array interface, if it has one; PyTorch denies it to some tensors."""
     if getattr(out, "requires_grad", False) is True:
         raise ArgumentError(f"{name} must not require a gradient; give {name}.detach()")
+    if getattr(out, "is_neg", bool)():  # PyTorch hands over its memory all the same
+        raise ArgumentError(f"{name} must not be a negated view; give {name}.resolve_neg()")
     try:
-        return getattr(out, "__cuda_array_interface__", None)
+        found = getattr(out, "__cuda_array_interface__", None)
+        if found and found.get("mask") is not None:
+            raise ArgumentError(f"{name} must not be masked; given {type(out).__name__}")
+        return found
     except KeyError:  # a dtype without a name there: float8
         raise ArgumentError(
             f"{name} must be of a dtype that interfaces of arrays have; given {out.dtype}: take "

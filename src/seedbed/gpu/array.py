@@ -44,11 +44,11 @@ class DeviceArray:
     device : int
         Number of the GPU.
     stream : numba.cuda stream
-        On which the array is worked on; 0 is the default stream.
+        On which the array is worked on. Not 0: which one that is, is up to a process' environment.
     """
 
     def __init__(
-        self, data: Any, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0
+        self, data: Any, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any
     ) -> None:
         self.shape = shape
         self.dtype = dtype
@@ -60,9 +60,12 @@ class DeviceArray:
         self._data = data
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = 0) -> Self:
-        """Return a new array whose values are not set."""
+    def empty(
+        cls, shape: tuple[int, ...], dtype: np.dtype, device: int, stream: Any = None
+    ) -> Self:
+        """Return a new array whose values are not set; without a stream, on the legacy default."""
         with on_device(ready(), device) as gpu:
+            stream = stream or stream_of(gpu, LEGACY_STREAM)
             data = memory.allocate(gpu, math.prod(shape) * dtype.itemsize, device, stream)
         return cls(data, shape, dtype, device, stream)
 
@@ -99,7 +102,7 @@ class DeviceArray:
     @property
     def handle(self) -> int:
         """The stream's handle."""
-        return int(self.stream) if self.stream else LEGACY_STREAM
+        return int(self.stream)
 
     @property
     def pointer(self) -> int:
@@ -193,8 +196,8 @@ class DeviceArray:
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        with on_device(numba_cuda(), self.device) as gpu:
-            (self.stream or gpu.default_stream()).synchronize()
+        with on_device(numba_cuda(), self.device):
+            self.stream.synchronize()
 
     def settle(self) -> None:
         """Wait for work queued, if the array's user cannot: on a stream that is not the user's."""

@@ -179,6 +179,8 @@ def read(capsule: Any) -> Tensor:
     managed = (_ManagedVersioned if versioned else _Managed).from_address(address)
     tensor = managed.tensor
     kind, axes = tensor.dtype, tensor.ndim
+    if kind.lanes != 1:
+        raise TypeError(f"no dtype for DLPack elements of {kind.lanes} lanes")
     try:
         name = _NAMES.get(kind.code) or f"{_NAMES_BY_WIDTH[kind.code]}{kind.bits}"
         dtype = as_dtype(name)
