@@ -13,10 +13,19 @@ NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
 
 
 def outputs(notebook):
-    """Return what the cells show, in order: for each output its representations by type."""
+    """Return what the cells show: for each output its representations by type.
+
+    What a cell prints is one output for each of its streams: how many pieces they come in, and in
+    which order, is chance.
+    """
     for cell in notebook.cells:
+        printed = {}
         for output in cell.get("outputs", ()):
-            yield output.get("data") or {"text/plain": output.get("text", "")}
+            if output.output_type == "stream":
+                printed[output.name] = printed.get(output.name, "") + output.text
+            else:
+                yield output.get("data", {})
+        yield from ({"text/plain": text} for text in printed.values())
 
 
 @pytest.mark.matplotlib
