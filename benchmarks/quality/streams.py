@@ -50,7 +50,7 @@ def of_one_seed() -> Callable[[int], np.ndarray]:
 
 def of_many_seeds(seeds: int = 1024) -> Callable[[int], np.ndarray]:
     """Return a function that gives one word of each of so many neighbouring seeds by turns."""
-    each = TILES * 128 // seeds
+    each = max(TILES // seeds, 1) * 128
     table = np.empty((seeds, each), np.uint32)
 
     def step(number: int) -> np.ndarray:
@@ -63,8 +63,13 @@ def of_many_seeds(seeds: int = 1024) -> Callable[[int], np.ndarray]:
 
 def of_numpy() -> Callable[[int], np.ndarray]:
     """Return a function that gives the words of NumPy's Philox."""
-    bits = np.random.Philox(7)
-    return lambda number: bits.random_raw(TILES * 64).view(np.uint32)
+
+    def step(number: int) -> np.ndarray:  # a counter is four numbers of 64 bits
+        bits = np.random.Philox(7)
+        bits.advance(number * TILES * 16)
+        return bits.random_raw(TILES * 64).view(np.uint32)
+
+    return step
 
 
 STREAMS = {

@@ -68,11 +68,13 @@ def rejects(value, sampler):
 
 
 @functools.cache
-def finished(dtype: str, native: bool = False) -> Any:
+def finished(kind: type, dtype: str, native: bool = False) -> Any:
     """Return a scalar ``(value, sampler)``: a base value scaled, shifted, clamped and rounded.
 
     Parameters
     ----------
+    kind : type
+        Of the sampler; a `Normal` is not clamped.
     dtype : str
         Name of what is stored: a key of `floats.ROUNDED`.
     native : bool
@@ -82,6 +84,11 @@ def finished(dtype: str, native: bool = False) -> Any:
     if native and dtype == "uint16":
         rounded = rounded_to_bfloat16
 
+    if kind is Normal:
+        return scalar(
+            lambda value, sampler: rounded(fma(real(value), sampler.scale, sampler.shift))
+        )
+
     @scalar
     def finish(value, sampler):
         value, low, high = real(value), sampler.low, sampler.high  # Python knows no float32
@@ -90,9 +97,9 @@ def finished(dtype: str, native: bool = False) -> Any:
     return finish
 
 
-def lane_finished(dtype: str, native: bool) -> Any:
+def lane_finished(kind: type, dtype: str, native: bool) -> Any:
     """Return a scalar ``(values, sampler)``: all values of a lane finished, as a tuple."""
-    last = finished(dtype, native)
+    last = finished(kind, dtype, native)
     if dtype == "float64":
         return scalar(lambda values, own: (last(values[0], own), last(values[1], own)))
 

@@ -298,7 +298,7 @@ def registers(
     again, of which two blocks fit. With these limits most have three or four, and nothing spills.
     """
     if sampler not in REJECTING:
-        return None
+        return 64 if keyed else None
     double, tail = dtype == "float64", sampler is TailNormal
     if keyed and not tail:
         return 72 if double else 64

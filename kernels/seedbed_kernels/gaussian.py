@@ -4,6 +4,7 @@ Logarithm, sine and cosine are minimax polynomials evaluated by `fma`, so that e
 the same bits. Largest errors over all inputs are stated with each and checked by the tests.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,24 @@ from .floats import (
 )
 
 
+def in_constant_memory(builder: Any, constants: list[Any]) -> list[Any]:
+    """Return float64 constants read from a GPU's constant memory.
+
+    There a load is one instruction; a constant of 64 bits in the code is two.
+    """
+    kind = ir.ArrayType(ir.DoubleType(), len(constants))
+    held = np.array([each.constant for each in constants]).tobytes()
+    name = f"constants_{hashlib.sha256(held).hexdigest()}"  # modules that are linked may share it
+    table = builder.module.globals.get(name)
+    if table is None:
+        table = ir.GlobalVariable(builder.module, kind, name, addrspace=4)
+        table.initializer = kind(constants)  # pyright: ignore[reportAttributeAccessIssue]
+        table.align = 8  # pyright: ignore[reportAttributeAccessIssue]
+        table.linkage = "linkonce_odr"  # not "internal": LLVM would put the constants back
+    index = ir.IntType(32)
+    return [builder.load(builder.gep(table, [index(0), index(i)])) for i in range(len(constants))]
+
+
 def polynomial(*coefficients: np.floating) -> Any:
     """Return a function for a polynomial, lowest power first, by Horner's rule with fma.
 
@@ -35,6 +54,8 @@ def polynomial(*coefficients: np.floating) -> Any:
     def value(typingctx, x):
         def codegen(context, builder, signature, args):
             constants = [ir.Constant(args[0].type, float(c)) for c in coefficients]
+            if on_cuda(builder) and isinstance(args[0].type, ir.DoubleType):
+                constants = in_constant_memory(builder, constants)
             result = constants[-1]
             for constant in reversed(constants[:-1]):
                 result = builder.fma(result, args[0], constant)

@@ -163,8 +163,7 @@ def haar(
     parts = ceil_div(blocks, DRAWN)
     v = empty((slabs, blocks, SIDE, SIDE), dtype)
     squares = np.empty((parts, slabs * SIDE))
-    largest = np.finfo(dtype).max
-    sampler = Normal(dtype.type(1), dtype.type(0), -largest, largest)
+    sampler = Normal(dtype.type(1), dtype.type(0))
     filler, packed = Filler(sampler, dtype), packed_key(key)
     tasks = slabs * parts
     run(

@@ -121,8 +121,7 @@ def haar(
     if out.size == 0:
         return
     real = np.float64 if out.dtype == np.float64 else np.float32
-    largest = np.finfo(real).max
-    normal = Normal(real(1), real(0), -largest, largest)
+    normal = Normal(real(1), real(0))
     cupy, linalg = importlib.import_module("cupy"), importlib.import_module("cupyx.scipy.linalg")
     with on_stream(stream):
         x = cupy.empty((corner[1] + out.shape[1], shape[0]), real)

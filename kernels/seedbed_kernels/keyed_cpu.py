@@ -53,7 +53,7 @@ def make_kernel(kind: type, dtype: np.dtype) -> tuple[Callable[..., None], Any]:
     group = slots(real)
     padding = max(TOGETHER, SCAN // group)
     rejecting = kind in REJECTING
-    finished = draws.finished(dtype.name)
+    finished = draws.finished(kind, dtype.name)
     lane_values = draws.lane_values(kind, real)
     store_lane = make_store(group, 1, unfinished if rejecting else finished)
     fields = len(kind._fields)  # pyright: ignore[reportAttributeAccessIssue]

@@ -58,8 +58,8 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     real = precision(np.dtype(dtype))
     group = slots(real)
     rejecting = sampler in REJECTING
-    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype, native)
-    lane_finished = draws.lane_finished(dtype, native)
+    draw, finished = draws.lane_values(sampler, real), draws.finished(sampler, dtype, native)
+    lane_finished = draws.lane_finished(sampler, dtype, native)
     store = store_in_turn if SIMULATED else store_together
     queues = queue_shape(sampler, keyed=True)
     if rejecting:

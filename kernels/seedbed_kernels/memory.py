@@ -11,13 +11,19 @@ from typing import Any
 import numpy as np
 
 LINE = 64  # bytes
+HUGE = 2**21  # bytes of a huge page
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array of any values that begins with a cache line."""
+    """Return an array of any values that begins with a cache line.
+
+    One that fills huge pages begins with such a page: elsewhere its ends would lie on small ones,
+    which of 4 MB is half, and cost more to map than to write.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
+    line = HUGE if size and size % HUGE == 0 else LINE
+    memory = np.empty(size + line, np.uint8)  # what is not touched takes no memory
+    start = -memory.ctypes.data % line
     return memory[start : start + size].view(dtype).reshape(shape)
 
 

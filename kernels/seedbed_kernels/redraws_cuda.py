@@ -59,7 +59,7 @@ def make_redraw(sampler: type, dtype: str, native: bool, keyed: bool) -> tuple[A
         own; else they lie 32 apart, and the key has the stream.
     """
     step = 1 if keyed else LANES
-    finished = draws.finished(dtype, native)
+    finished = draws.finished(sampler, dtype, native)
     value_at = draws.value_at(sampler, precision(np.dtype(dtype)))
 
     @cuda.jit(device=True)

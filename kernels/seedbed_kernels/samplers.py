@@ -17,16 +17,17 @@ class Uniform(NamedTuple):
 
 
 class Normal(NamedTuple):
-    """``z * scale + shift`` kept in [low, high], for z standard normal."""
+    """``z * scale + shift``, for z standard normal, where no z leads out of the dtype's range."""
 
     scale: Any
     shift: Any
-    low: Any
-    high: Any
 
 
 class TruncatedNormal(NamedTuple):
-    """``z * scale + shift`` kept in [low, high], for z standard normal with lower <= z <= upper."""
+    """``z * scale + shift`` kept in [low, high], for z standard normal with lower <= z <= upper.
+
+    The last two may be infinite.
+    """
 
     scale: Any
     shift: Any

@@ -87,7 +87,7 @@ def make_kernel(kind: type, dtype: np.dtype, by_halves: bool) -> tuple[Callable[
     half = tile // 2
     size = BLOCK_TILES * tile
     rejecting = kind in REJECTING
-    finished = draws.finished(dtype.name)
+    finished = draws.finished(kind, dtype.name)
     last = unfinished if rejecting else finished
     lane_values, half_values = draws.lane_values(kind, real), draws.half_values(kind, real)
     store_lane = make_store(slots(real), LANES, last)

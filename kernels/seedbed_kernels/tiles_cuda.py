@@ -61,7 +61,7 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     real = precision(np.dtype(dtype))
     count, tile_size = slots(real), tile_values(real)
     rejecting = sampler in REJECTING
-    draw, finished = draws.lane_values(sampler, real), draws.finished(dtype, native)
+    draw, finished = draws.lane_values(sampler, real), draws.finished(sampler, dtype, native)
     run_position = make_run_position(real)
     queues = queue_shape(sampler, keyed=False)
     if rejecting:

@@ -123,14 +123,10 @@ def test_places_that_the_system_refuses(place, arguments, capsys):
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize(
-    "url", ["s3://bucket/t.npy", "gs://b/t", "https://x.org/t.npy", "file:///t"]
-)
+@pytest.mark.parametrize("url", ["s3://bucket/t.npy", "gs://b/t", "https://x.org/t.npy"])
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["info", "{}"],
-        ["verify", "{}"],
         ["table", "--plan={}"],
         ["table", "--finish", "--out={}"],
         ["table", "--shape=9x3", "--initializer=zeros", "--out=b.npy", "--grow={}"],
@@ -139,6 +135,16 @@ def test_places_that_the_system_refuses(place, arguments, capsys):
     ids=" ".join,
 )
 def test_urls_are_refused(url, arguments, capsys):
+    refused(url, arguments, capsys)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/t.npy", "ftp://x.org/t"])
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_urls_of_no_store_are_not_read(url, command, capsys):
+    refused(url, [command, "{}"], capsys)
+
+
+def refused(url, arguments, capsys):
     assert main([argument.format(url) for argument in arguments]) == 2
     err = capsys.readouterr().err
     assert "not a URL" in err
@@ -151,7 +157,6 @@ def test_urls_are_refused(url, arguments, capsys):
     [
         ("https://x.org/t.npy", "not a URL"),
         ("https://x.org/t.zarr", "not a URL"),
-        ("file:///t --shards=2", "not a URL"),
         ("s3://bucket/t.npy", "a store takes a .zarr, or shards"),
         ("gs://bucket/t.safetensors", "a store takes a .zarr, or shards"),
         ("gs://bucket/t", "path must end in"),
@@ -167,6 +172,17 @@ def test_urls_of_outputs_that_are_refused(url, said, capsys):
     assert said in err
     assert url in err
     assert os.listdir() == []
+
+
+def test_a_url_of_a_local_file_is_the_file(tmp_path, capsys):
+    url = f"file://{tmp_path}/t.npy"
+    made = ["--shape=9x3", "--initializer=ones"]
+    assert main(["table", *made, f"--out={url}"]) == 0
+    assert (np.load(tmp_path / "t.npy") == np.ones((9, 3))).all()
+    assert main(["verify", url, "--initializer=ones"]) == 0
+    assert main(["verify", url, "--initializer=zeros"]) == 1
+    assert main(["info", url]) == 0
+    assert "9" in capsys.readouterr().out
 
 
 def test_a_url_in_a_plan_or_in_a_path_object():

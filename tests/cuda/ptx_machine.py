@@ -4,7 +4,7 @@ The registers of all threads of a launch are NumPy arrays, and an instruction is
 all threads that stand at it. Floating point is exact IEEE 754. These end a run with a `PtxError`:
 
 - an instruction that is not known;
-- an address outside the arrays given, or not aligned;
+- an address outside the arrays given, or the constants, or not aligned;
 - shared memory read before it is written;
 - threads of a warp that wait for each other in vain;
 - two threads that use one address, one of them writing, with no barrier between them.
@@ -348,6 +348,19 @@ class Run:
             register = registers[0]
             value = _loaded(value.view(kind), register)
             return lambda threads: register.__setitem__(threads, value)
+        if space == "const":
+            if verb == "st":
+                raise PtxError("constants are not written")
+            values = self._constants(match[1], int(match[2] or 0), kind, len(names))
+            loaded = [
+                _loaded(*each) for each in zip(np.split(values, len(names)), registers, strict=True)
+            ]
+
+            def load(threads: Any) -> None:
+                for register, value in zip(registers, loaded, strict=True):
+                    register[threads] = value
+
+            return load
         if space not in ("global", "shared"):
             raise PtxError(f"unknown memory {space}")
         address, offset = self._read(match[1], np.uint64), np.uint64(int(match[2] or 0) % 2**64)
@@ -367,6 +380,16 @@ class Run:
                     self._move(verb, memory, kind, at + i * step, step, who, register, where)
 
         return access
+
+    def _constants(self, name: str, offset: int, kind: np.dtype, count: int) -> Any:
+        """Return elements that follow each other in an array of constant memory."""
+        align, held = self.kernel.constants[name]
+        nbytes = kind.itemsize * count
+        if not 0 <= offset <= len(held) - nbytes:
+            raise PtxError("an address outside the constants")
+        if align % nbytes or offset % nbytes:
+            raise PtxError(f"an address is no multiple of {nbytes}")
+        return np.frombuffer(held, kind, count, offset)
 
     def _memory(self, space: str, addresses: Any, threads: Any, where: str) -> list[Any]:
         """Return the memories that addresses are in, each with the indices of those addresses."""

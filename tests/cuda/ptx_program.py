@@ -7,6 +7,7 @@ from .ptx_instructions import PtxError, type_of
 
 _ENDING = ("ret", "bra", "bra.uni")
 _PARAMETER = re.compile(r"\.param\s+\.(\w+)\s+(?:\.ptr\s+\.align\s+\d+\s+)?(\w+)\s*(?:,|$)")
+_CONSTANTS = re.compile(r"\.const\s+\.align (\d+) \.b8 (\w+)\[(\d+)\] = \{([^}]*)\}")
 _OPERAND = re.compile(r"\s*(\{[^}]*\}|[^,{]+)\s*,?")
 
 
@@ -37,6 +38,10 @@ class Kernel:
             self.shared[name] = self.shared_bytes
             self.shared_bytes += int(size)
         self.shared_bytes = -(-self.shared_bytes // 16) * 16
+        self.constants = {  # the alignment and the bytes of each array
+            name: (int(align), bytes(map(int, values.split(","))).ljust(int(size), b"\0"))
+            for align, name, size, values in _CONSTANTS.findall(text)
+        }
         entry = re.search(r"\.entry\s+(\w+)\s*\((.*?)\)[^{]*(\{.*)", text, re.DOTALL)
         if entry is None or text.count(".entry") != 1 or ".func" in text:
             raise PtxError("a module must hold one kernel and no function")

@@ -17,8 +17,7 @@ KEY = (np.uint64(7), np.uint64(0), np.uint64(0))
 def on_numpy(corner, size, shape, real, gain=1.0):
     """Return what `haar_cuda.haar` does, with NumPy for CuPy and the CPU's fill for the GPU's."""
     x = np.empty((corner[1] + size[1], shape[0]), real)
-    largest = np.finfo(real).max
-    normal = samplers.Normal(real(1), real(0), -largest, largest)
+    normal = samplers.Normal(real(1), real(0))
     draw = fills_cpu.Filler(normal, x.dtype)
     draw(x, 0, x.size, draw.WHOLE, fills_cpu.packed_key(KEY))
     return haar_cuda.columns(x, corner, size, gain, np, scipy.linalg.solve_triangular)

@@ -211,6 +211,9 @@ def test_unknown_instructions_are_refused(name):
 # --- whole kernels ------------------------------------------------------------------------------
 
 
+CONSTANTS = ".weak .const .align 8 .b8 held[20] = {1, 0, 0, 0, 2, 0, 254, 255, 3};\n"
+
+
 def kernel(body, shared=0):
     """Return a kernel of an array of 32-bit elements, whose thread and address are known."""
     memory = f".shared .align 8 .b8 queue[{shared}];\n" if shared else ""
@@ -227,7 +230,7 @@ def kernel(body, shared=0):
     ret;
 }}"""
     )
-    return Kernel(memory + text)
+    return Kernel(CONSTANTS + memory + text)
 
 
 def run(body, threads=64, shared=0, order=None, size=None):
@@ -268,7 +271,25 @@ def test_a_load_moves_bits_whatever_type_its_register_has():
         run("ld.global.f32 %rd2, [%rd3];")
 
 
+@pytest.mark.parametrize(
+    ("loads", "total"),
+    [
+        ("ld.const.u32 %r4, [held]; ld.const.b32 %r5, [held+4];", 2**32 - 2**17 + 3),
+        ("ld.const.v2.u32 {%r4, %r5}, [held+8];", 3),  # what is not named is zero
+        ("ld.const.s16 %r4, [held+6]; ld.const.u16 %r5, [held];", 2**32 - 1),
+    ],
+)
+def test_constants_are_read(loads, total):
+    found = run(f"{loads} add.s32 %r3, %r4, %r5; st.global.u32 [%rd3], %r3;", 32)
+    assert set(found.tolist()) == {total}
+
+
 FAULTS = {
+    "constants are not written": "st.const.u32 [held], %r2;",
+    "outside the constants": "ld.const.v2.u32 {%r4, %r5}, [held+16];",
+    "no multiple of 8": "ld.const.v2.u32 {%r4, %r5}, [held+4];",
+    "no multiple of 16": "ld.const.v4.u32 {%r4, %r5, %r6, %r7}, [held];",
+    "'unheld'": "ld.const.u32 %r4, [unheld];",
     "outside": "st.global.u32 [%rd3+4], %r2;",
     "outside the block": "st.shared.u32 [%rd2], %r2;",
     "no multiple": "st.global.u32 [%rd3+2], %r2;",

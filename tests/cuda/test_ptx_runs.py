@@ -396,6 +396,22 @@ def one_bit(number, bit=0):
     return change
 
 
+def in_memory(number, bit):
+    """Return a function that flips a bit of the n-th float64 in constant memory."""
+
+    def change(text):
+        tables = re.finditer(r"\.const .*\{([^}]*)\}", text)
+        places = [
+            (table.start(1) + byte.start(), int(byte[0]))
+            for table in tables
+            for byte in re.finditer(r"\d+", table[1])
+        ]
+        at, byte = places[8 * number + bit // 8]
+        return f"{text[:at]}{byte ^ 1 << bit % 8}{text[at + len(str(byte)) :]}"
+
+    return change
+
+
 T, N, U = samplers.TruncatedNormal, samplers.Normal, samplers.Uniform
 NARROW, TAIL = samplers.NarrowNormal, samplers.TailNormal
 STORE = r"st\.global\.(?:[fbu]32) \[(%rd\d+)(?:\+\d+)?\]"
@@ -404,8 +420,8 @@ FAULTS = {
     **{f"barrier {i} dropped": (T, "float32", dropped("bar.warp.sync", i)) for i in range(6)},
     **{f"coefficient {i}, bit {b}": (N, "float32", one_bit(i, b))
        for i, b in {1: 12, 4: 8, 7: 2, 8: 0}.items()},
-    **{f"coefficient {i}, bit {b}": (N, "float64", one_bit(i, b))
-       for i, b in {2: 36, 10: 18, 19: 0}.items()},
+    **{f"constant {i}, bit {b}": (N, "float64", in_memory(i, b))
+       for i, b in {0: 0, 5: 8, 9: 0, 13: 12, 18: 0, 28: 18, 36: 36}.items()},
     "store shifted": (U, "float32", exchanged(STORE, r"st.global.b32 [\1+4]")),
     "store far away": (U, "float32", exchanged(STORE, r"st.global.b32 [\1+40000]")),
     "store unaligned": (U, "float32", exchanged(STORE, r"st.global.b32 [\1+2]")),

@@ -1,7 +1,9 @@
 """On which CUDA streams work is queued, in which order, and that nobody waits; with a stand-in."""
 
+import gc
 import sys
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -81,6 +83,41 @@ def test_ids_of_a_library_that_names_no_stream_are_kept_until_they_are_read(gpu)
     out = Foreign(stream=78)
     INIT.keyed(Foreign(np.uint64, (6,)), 4, out=out)
     assert gpu.calls == [("wait", 78, "for", 1), ("keyed_kernel", 78), ("synchronize", 78)]
+
+
+class OfJax(Foreign):
+    """An array that never changes, of a library that names no stream."""
+
+
+@pytest.fixture
+def jax(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(Array=OfJax))
+
+
+@pytest.mark.parametrize("part", [lambda made: made, lambda made: made[2:].reshape((16,))])
+def test_ids_of_jax_live_as_long_as_what_is_made_of_them_and_nobody_waits(gpu, jax, part):
+    """JAX has their stream's work waited for on the GPU; nobody else can use their memory again."""
+    ids = OfJax(np.int64, (6,))
+    alive = weakref.ref(ids)
+    made = part(INIT((100, 4), rows=ids, device="cuda"))
+    assert gpu.calls == [("allocate", 96), ("kernel", 1), ("set_kernel", 1)]
+    assert ids.asked == [1]
+    del ids
+    gc.collect()
+    assert alive() is not None
+    del made
+    gc.collect()
+    assert alive() is None
+
+
+def test_ids_are_waited_for_where_nothing_can_keep_them_or_they_may_change(gpu, jax):
+    made = INIT((100, 4), rows=OfJax(np.int64, (6,)), device="cuda")
+    for kind, out, handle in (
+        (OfJax, Foreign(stream=78), 78), (OfJax, made, 1), (Foreign, None, 1)
+    ):  # fmt: skip
+        gpu.calls.clear()
+        INIT.keyed(kind(np.uint64, (6,)), 4, out=out, device="cuda")
+        assert gpu.calls[-2:] == [("keyed_kernel", handle), ("synchronize", handle)]
 
 
 def test_ids_on_another_gpu_are_refused(gpu):

@@ -1,5 +1,6 @@
 """A model whose layers are given Seedbed's initializers, on one backend; part of world.py."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 import seedbed.keras as sk
 from seedbed import initializers as plain
+from seedbed_kernels import memory
 from tests.keras.scoped_models import POLICIES, digest, equal, numbers
 
 
@@ -111,8 +113,8 @@ def make(folder):
     deferred()
     plain_ones()
     tensors()
-    if keras.backend.backend() != "torch":  # which has them filled in place
-        large()
+    large()
+    kept()
 
 
 def one_by_one():
@@ -269,6 +271,8 @@ def large():
     def address(tensor):
         if keras.backend.backend() == "jax":
             return tensor.unsafe_buffer_pointer()
+        if keras.backend.backend() == "torch":
+            return tensor.data_ptr()
         import tensorflow as tf
 
         return np.from_dlpack(tf.bitcast(tensor, f"uint{8 * tensor.dtype.size}")).ctypes.data
@@ -280,7 +284,8 @@ def large():
         assert address(tensor) == made[-1], dtype
         layer = keras.layers.Embedding(2048, 1024, embeddings_initializer=init, dtype=dtype)
         layer.build((None,))
-        variable = keras.Variable(tensor)
+        of_torch = keras.backend.backend() == "torch"  # where it would lie in the tensor's memory
+        variable = keras.Variable(keras.ops.copy(tensor) if of_torch else tensor)
         variable.assign_add(keras.ops.ones(tensor.shape, dtype))  # trained
         values = own((2048, 1024), dtype)
         for found in (tensor, layer.embeddings):
@@ -292,6 +297,31 @@ def large():
             np.full((2048, 1024), 7.0, values.dtype)
         found = keras.ops.convert_to_numpy(layer.embeddings)
         np.testing.assert_array_equal(found, values, strict=True)
+
+
+def kept():
+    """A class of the user may keep the array it returns: weights have memory of their own."""
+
+    class Pretrained(plain.Initializer):
+        table = memory.empty((1024, 1024), np.float32)
+        table[:] = 0.5
+
+        def __call__(self, shape, dtype=None):
+            return self.table
+
+    for scope in (contextlib.nullcontext(), sk.scope(7)):
+        with scope:
+            layers = [keras.layers.Embedding(1024, 1024, Pretrained()) for _ in range(2)]
+            for layer in layers:
+                layer.build()
+        first, second = (layer.embeddings for layer in layers)
+        first.assign_add(keras.ops.ones(first.shape))
+        assert (keras.ops.convert_to_numpy(first) == 1.5).all()
+        assert (keras.ops.convert_to_numpy(second) == 0.5).all()
+        assert (Pretrained.table == 0.5).all()
+        Pretrained.table[:] = 3
+        assert (keras.ops.convert_to_numpy(second) == 0.5).all()
+        Pretrained.table[:] = 0.5
 
 
 def load(folder):

@@ -198,6 +198,9 @@ def test_windows_far_inside_virtual_tables(kind, dtype, power):
         ("uniform", "float16", (-65504.0, 65504.0)),
         ("normal", "float16", (0.0, 1e-6)),
         ("normal", "float16", (0.0, 30000.0)),
+        ("normal", "float16", (-60000.0, 5000.0)),
+        ("normal", "bfloat16", (3e38, 3e37)),
+        ("normal", "float32", (0.0, -1.5e38)),
         ("normal", "bfloat16", (1.0, 1e-3)),
         ("truncated", "float16", (0.0, 1.0)),
         ("truncated", "bfloat16", (0.3, 0.017)),
@@ -225,6 +228,16 @@ def test_odd_parameters(kind, dtype, parameters):
         assert (found.astype(np.float64) < high).all()
     if kind != "normal":
         assert (found.astype(np.float64) >= low).all()
+
+
+def test_a_float64_normal_ends_at_the_largest_number():
+    """Whose sum the oracle's arithmetic cannot hold."""
+    stddev, most = 1.7e308, np.finfo(np.float64).max
+    with np.errstate(over="ignore"):
+        expected = draw("normal", "float64", (1000,), parameters=(0.0, 1.0)) * stddev
+    assert not np.isfinite(expected).all()
+    found = draw("normal", "float64", (1000,), parameters=(0.0, stddev))
+    assert same_bits(found, np.clip(expected, -most, most))
 
 
 def test_end_points_of_unit_floats():

@@ -244,7 +244,7 @@ def test_damage_is_found(stored):
     file.write_bytes(data)
     report = tables.verify(stored)
     assert report.wrong == 1
-    assert "weight[10, 0, 0]" in report.first
+    assert "weight[410, 0, 0]" in report.first
     with pytest.raises(OutputError, match=r"exists, but c\.1\.0\.0: weight"):
         tables.write(stored, INIT, SHAPE, resume=True, chunk_rows=50, shard_rows=400)
 

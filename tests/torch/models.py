@@ -1,6 +1,5 @@
 """Models that say themselves how they are initialized; those of packages only where these are."""
 
-import contextlib
 import importlib.util
 import warnings
 
@@ -121,14 +120,6 @@ def t5():
 
 def _installed(*names):
     return all(importlib.util.find_spec(name) is not None for name in names)
-
-
-if _installed("torchvision"):
-    # Its own operators need CUDA's libraries in some builds; timm and transformers their names.
-    _library = torch.library.Library("torchvision", "FRAGMENT")
-    with contextlib.suppress(RuntimeError):
-        for _name in ("nms", "qnms"):
-            _library.define(f"{_name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
 
 
 MODELS = {

@@ -201,6 +201,17 @@ def test_memory_of_others_is_filled_on_huge_pages(monkeypatch):
         del out
 
 
+def test_what_fills_huge_pages_begins_with_one_and_all_else_with_a_cache_line():
+    for pages, shape in ((1, (512, 1024)), (2, (2, 512, 1024)), (31, (31, 512, 1024))):
+        array = memory.empty(shape, np.float32)
+        assert array.nbytes == pages * memory.HUGE
+        assert array.ctypes.data % memory.HUGE == 0
+    for size in (0, 1, 600_000, 3 * memory.HUGE // 8):
+        array = memory.empty((size,), np.float32)
+        assert array.shape == (size,)
+        assert array.ctypes.data % memory.LINE == 0
+
+
 def flags_of_mapping(address: int) -> list[str]:
     """Return what Linux says of the mapping that an address lies in: words of two letters."""
     inside = False

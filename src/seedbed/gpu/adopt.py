@@ -68,7 +68,8 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
     outer : int
         How many of the first axes count rows, which may lie at one distance from each other.
     """
-    if writable and isinstance(out, getattr(sys.modules.get("jax"), "Array", ())):
+    immutable = isinstance(out, getattr(sys.modules.get("jax"), "Array", ()))
+    if writable and immutable:
         raise ArgumentError(
             f"{name} must be writable; given a jax.Array, which never is: take seedbed.jax.array"
         )
@@ -105,7 +106,7 @@ def adopt(out: Any, name: str = "out", writable: bool = True, outer: int = 0) ->
         stream = 0 if handle is None else stream_of(gpu, handle)
     described = data, tensor.shape, tensor.dtype, number, stream
     array = DeviceArray(*described) if distance == row else DeviceRows(*described, outer, distance)
-    array.settled = handle is not None
+    array.settled, array.immutable = handle is not None, immutable
     return array
 
 

@@ -55,6 +55,8 @@ class DeviceArray:
         self.device = device
         self.stream = stream
         self.settled = True  # nobody needs to wait: whoever uses the array knows its stream
+        self.immutable = False
+        self.kept: Any = None  # lives as long as the array and its views
         self._data = data
 
     @classmethod
@@ -63,6 +65,11 @@ class DeviceArray:
         with on_device(ready(), device) as gpu:
             data = memory.allocate(gpu, math.prod(shape) * dtype.itemsize, device, stream)
         return cls(data, shape, dtype, device, stream)
+
+    def _view(self, data: Any, shape: tuple[int, ...]) -> "DeviceArray":
+        view = DeviceArray(data, shape, self.dtype, self.device, self.stream)
+        view.kept = self.kept
+        return view
 
     @property
     def ndim(self) -> int:
@@ -122,7 +129,7 @@ class DeviceArray:
         shape = (max(stop - start, 0), *self.shape[1:])
         row = math.prod(self.shape[1:]) * self.itemsize
         data = self._data[start * row : start * row + shape[0] * row] if row else self._data
-        return DeviceArray(data, shape, self.dtype, self.device, self.stream)
+        return self._view(data, shape)
 
     @property
     def result(self) -> "DeviceArray":
@@ -151,7 +158,7 @@ class DeviceArray:
         shape = tuple(shape)
         if math.prod(shape) != self.size:
             raise ValueError(f"shape {self.shape} cannot become {shape}")
-        return DeviceArray(self._data, shape, self.dtype, self.device, self.stream)
+        return self._view(self._data, shape)
 
     def copy_to_host(self, out: np.ndarray | None = None) -> np.ndarray:
         """Return a NumPy array with the values, once they are there.

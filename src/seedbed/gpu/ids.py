@@ -59,11 +59,13 @@ class DeviceIds:
     def read_by(self, target: "DeviceArray") -> Iterator[Any]:
         """Give them, as a device array of uint64, to work that is queued for another array.
 
-        Where the two have different streams, each waits for the other, on the GPU.
+        Where the two have different streams, each waits for the other, on the GPU. A stream that
+        nobody knows cannot wait: the host does, unless the ids never change and `target` keeps
+        them, so that nobody gives their memory away meanwhile.
         """
         self.array.precede(target.handle)
         yield self.array.data.view(np.uint64)
         if self.array.settled:
             target.precede(self.array.handle)
-        else:  # whoever owns their memory may give it away
+        elif not (self.array.immutable and target.kept is self.array):
             target.synchronize()

@@ -210,26 +210,26 @@ _hook = _Hook()
 
 def _initializing(original: Callable[..., None]) -> Callable[..., None]:
     """Return a variable's constructor that asks the scope for the initializer."""
-    signature = inspect.signature(original)
+    place = list(inspect.signature(original).parameters).index("name") - 2  # among further ones
 
     @functools.wraps(original)
-    def __init__(variable: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807
+    def __init__(variable: Any, initializer: Any, *further: Any, **options: Any) -> None:  # noqa: N807
         entered, layer = _current(), _caller()
-        if entered is None or not (layer is None or isinstance(layer, keras.layers.Layer)):
-            original(variable, *arguments, **options)
-            return
-        bound = signature.bind(variable, *arguments, **options)
-        given = bound.arguments
-        init = given.get("initializer")
-        if isinstance(init, str):
-            init = keras.initializers.get(init)
-        if callable(init) and not inspect.isclass(init):
-            # The name that Keras would give: the path is needed before the variable has it.
-            name = given.get("name") or auto_name(type(variable).__name__)
-            path = "/".join(filter(None, (current_path(), name)))
-            given["name"] = name
-            given["initializer"] = entered.initializer(path, init, layer, variable)
-        original(*bound.args, **bound.kwargs)
+        if entered is not None and (layer is None or isinstance(layer, keras.layers.Layer)):
+            if isinstance(initializer, str):
+                initializer = keras.initializers.get(initializer)
+            if callable(initializer) and not inspect.isclass(initializer):
+                # The name that Keras would give: the path is needed before the variable has it.
+                positional = len(further) > place
+                name = further[place] if positional else options.get("name")
+                name = name or auto_name(type(variable).__name__)
+                if positional:
+                    further = (*further[:place], name, *further[place + 1 :])
+                else:
+                    options["name"] = name
+                path = "/".join(filter(None, (current_path(), name)))
+                initializer = entered.initializer(path, initializer, layer, variable)
+        original(variable, initializer, *further, **options)
 
     return __init__
 

@@ -12,8 +12,9 @@ from keras.src.backend import in_symbolic_scope
 from ..errors import ArgumentTypeError
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
-from ..values.dtypes import FLOATING_DTYPES
-from ..values.host import LARGE
+from ..values.dtypes import FLOATING, FLOATING_DTYPES, as_dtype
+from ..values.host import LARGE, HostArray
+from ..values.request import check_shape
 from ..values.seeds import SeedGenerator, Stream
 from .complex_normal import ComplexNormal
 
@@ -51,38 +52,58 @@ def as_tensor(
         if backend == "jax" and _is_traced(words):
             return _in_jax_trace(init, shape, dtype, words, stream_of)
         init = init.of(stream_of(keras.ops.convert_to_numpy(words)))  # pyright: ignore
-    if backend == "torch":
+    init = _of_kind(init, dtype)
+    if backend == "torch" and not (dtype in FLOATING and _is_on_host()):
         from ..torch.tensors import write
 
         empty: Any = keras.ops.empty(shape, dtype)
-        return write(empty, _of_kind(init, dtype))
+        return write(empty, init)
     if backend == "jax":
         dtype = _canonical(dtype)
-    return from_numpy(array(_of_kind(init, dtype), shape, dtype), dtype)
+    return from_numpy(array(init, shape, dtype), dtype)
 
 
 def array(init: Initializer, shape: Sequence[int], dtype: str) -> np.ndarray:
-    """Return the values of any initializer of Seedbed as an array of NumPy."""
-    return getattr(init, "array", init)(shape, dtype)
+    """Return the values of any initializer of Seedbed in an array that nobody else holds."""
+    owner = type(init).__name__
+    out = HostArray.empty(check_shape(shape, owner), as_dtype(dtype, owner)).array
+    getattr(init, "array", init)(shape, dtype, out=out)
+    return out
 
 
 def from_numpy(values: np.ndarray, dtype: str) -> Any:
     """Return new NumPy values as a tensor of the backend: large ones without a copy.
 
-    JAX and, through DLPack, TensorFlow take over memory that begins with a cache line, as that of
-    large arrays does. Nobody else holds it, so variables may be trained in it.
+    PyTorch, JAX and, through DLPack, TensorFlow take over memory that begins with a cache line, as
+    that of large arrays does. Nobody else holds it, so variables may be trained in it.
     """
-    if keras.backend.backend() == "jax":
+    backend, large = keras.backend.backend(), values.nbytes >= LARGE
+    if backend == "jax":
         import jax
 
-        return jax.numpy.asarray(values, dtype)  # without a dtype it would copy
-    if keras.backend.backend() == "tensorflow" and values.nbytes >= LARGE:
-        import tensorflow as tf
+        # Given a dtype it takes the memory over, without one it copies, which is quicker if small.
+        return jax.numpy.asarray(values, dtype if large else None)
+    if values.dtype in FLOATING_DTYPES:
+        words = values.view(f"i{values.itemsize}")  # NumPy's bfloat16 is unknown outside
+        if backend == "torch":
+            import torch
+            from keras.src.backend.torch.core import to_torch_dtype
 
-        if tf.executing_eagerly() and values.dtype in FLOATING_DTYPES:
-            words = values.view(f"u{values.itemsize}")  # DLPack has no bfloat16
-            return tf.bitcast(tf.experimental.dlpack.from_dlpack(words.__dlpack__()), dtype)
+            return torch.from_numpy(words).view(to_torch_dtype(dtype))
+        if backend == "tensorflow" and large:
+            import tensorflow as tf
+
+            if tf.executing_eagerly():
+                return tf.bitcast(tf.experimental.dlpack.from_dlpack(words.__dlpack__()), dtype)
     return keras.ops.convert_to_tensor(values, dtype)
+
+
+def _is_on_host() -> bool:
+    """Return whether new tensors of PyTorch have memory of the host: not on meta, and no fakes."""
+    import torch
+
+    new: Any = keras.ops.empty((0,))
+    return type(new) is torch.Tensor and new.is_cpu
 
 
 def concrete() -> Any:

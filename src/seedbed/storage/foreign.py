@@ -47,8 +47,8 @@ def local_path(path: Any, name: str = "path") -> Path:
         return Path(text.removeprefix("file://"))
     if _URL.match(text):
         raise ArgumentError(
-            f"{name} must be a local file, not a URL; given {brief(text)} (only file:///..., and "
-            "where tables are written, opened or verified s3://, gs:// and memory://)"
+            f"{name} must be a local file, not a URL; given {brief(text)}; use a local file and "
+            "copy it (file:///... is one; tables are written, opened and verified in s3:// and gs://)"
         )
     return Path(text)
 

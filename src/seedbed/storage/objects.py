@@ -5,7 +5,6 @@ what the network loses.
 """
 
 import contextlib
-import datetime
 import errno
 import os
 import re
@@ -194,7 +193,7 @@ class Store:
 def tag(info: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what changes when an object does, of what a store says of it; its size first."""
     found = (info.get(key) for key in _TAGS)
-    return tuple(one.timestamp() if isinstance(one, datetime.datetime) else one for one in found)
+    return tuple(getattr(one, "timestamp", lambda one=one: one)() for one in found)
 
 
 @contextlib.contextmanager

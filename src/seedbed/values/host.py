@@ -173,15 +173,17 @@ def bits(array: np.ndarray) -> np.ndarray:
 @functools.lru_cache(256, typed=True)  # tuples of different types are equal
 def _filler(kind: str, recipe: Random, dtype: np.dtype) -> Any:
     sampler = kernel_sampler(recipe, dtype)
-    with forking.first_use():
-        from seedbed_kernels import fills_cpu
-
-    return getattr(fills_cpu, kind)(sampler, bits(np.empty(0, dtype)).dtype)
+    return getattr(_fills(), kind)(sampler, bits(np.empty(0, dtype)).dtype)
 
 
 @functools.lru_cache(64)
 def _packed_key(stream: Stream) -> bytes:
+    return _fills().packed_key(kernel_key(stream))
+
+
+@functools.cache
+def _fills() -> Any:
     with forking.first_use():
         from seedbed_kernels import fills_cpu
 
-    return fills_cpu.packed_key(kernel_key(stream))
+    return fills_cpu

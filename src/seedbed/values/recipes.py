@@ -4,6 +4,7 @@ Each recipe's `check` refuses a shape or dtype that it does not fit, before any 
 """
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -29,6 +30,7 @@ from .window import Window
 
 TRUNCATION = 2.0  # a truncated normal keeps by default what lies within two stddev of the mean
 FARTHEST = 2.0**60  # bound of a tail, in stddev: its square is still a float32
+REACH = 10.0  # stddev: no normal value is so far from the mean (at most sqrt(2 ln 2**65) = 9.5)
 FLAT = 10.0  # stddev: beyond lie 2e-23 of a normal distribution
 PRECISION = 320  # bits after the point
 PI = 0x3243F6A8885A308D313198A2E03707344A4093822299F31D0082EFA98EC4E6C89452821E638D01377
@@ -272,6 +274,12 @@ def kernel_sampler(recipe: Random, dtype: np.dtype) -> Any:
             f"{names} = {', '.join(map(str, recipe))}{too} must be within ±{most:g} "
             f"for {dtype.name}"
         )
+    if isinstance(recipe, Normal):
+        plain = sampler(real(scale), real(shift))
+        # Rounded as a kernel rounds a value, which therefore is no larger: no bound would matter.
+        if abs(plain.shift) + real(REACH) * abs(plain.scale) <= most:
+            return plain
+        sampler, further = samplers.TruncatedNormal, (-math.inf, math.inf)  # this has bounds
     numbers = scale, shift, low + 0.0, high + 0.0, *further  # no bound is -0
     return sampler(*map(real, numbers))  # a bound beyond the range is as good as infinite
 

@@ -203,6 +203,7 @@ class Request:
                 array = None if self._ids is None else self._ids.array
                 stream = array.stream if array is not None and array.settled else 0
                 self._target = DeviceArray.empty(self.size, self.dtype, self._device, stream)
+                self._target.kept = array  # which another stream may still be reading
         return self._target
 
     def mark(self) -> None:

@@ -1,0 +1,1 @@
+"""What of the Python layers the tests run: ``python -m tests.coverage``."""
