@@ -11,6 +11,8 @@ import dask.array as da
 
 import seedbed.dask
 from seedbed import initializers, tables
+from seedbed.dask import arrays, writing
+from seedbed.errors import ArgumentError, FormatError
 
 INIT = initializers.TruncatedNormal(stddev=0.02, seed=7)
 SHAPE = (101, 37)
@@ -205,23 +207,65 @@ def test_other_processes_make_the_same_values():
     """)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_table_on_disk_is_an_array_of_dask(tmp_path, dtype):
-    tables.write(tmp_path / "t.safetensors", INIT, SHAPE, dtype)
-    stored = tables.open(tmp_path / "t.safetensors")["weight"]
-    table = da.from_array(stored, chunks=(10, -1))
-    assert table.dtype == stored.dtype
-    np.testing.assert_array_equal(table.compute(), INIT(SHAPE, dtype), strict=True)
-    np.testing.assert_array_equal(table[30:50:7, 2].compute(), INIT(SHAPE, dtype)[30:50:7, 2])
+ZARR = {"chunk_rows": 100, "shard_rows": 500}
+
+
+@pytest.mark.parametrize(
+    ("path", "dtype", "options", "scheduler"),
+    [
+        ("t.safetensors", "float32", {}, "threads"),
+        ("t.safetensors", "float8_e4m3fn", {}, "processes"),
+        ("t.npy", "float64", {}, "threads"),
+        ("user", "bfloat16", {"shards": 4}, "threads"),
+        ("t.zarr", "float32", ZARR, "processes"),
+        ("t.zarr", "bfloat16", ZARR, "threads"),
+        ("memory://dask/t.zarr", "float8_e5m2", ZARR, "threads"),
+        ("memory://dask/user", "float16", {"shards": 4}, "threads"),
+    ],
+)
+def test_a_stored_table_is_a_lazy_array(tmp_path, path, dtype, options, scheduler):
+    shape = (3007, 40)
+    path = path if "://" in path else str(tmp_path / path)
+    init = initializers.Ones() if dtype.startswith("float8") else INIT
+    tables.write(path, init, shape, dtype, **options)
+    whole = init(shape, dtype)
+    random = np.random.default_rng(5)
+    for chunks in ("auto", 700, ((1, 3000, 6), (39, 1))):
+        lazy = tables.open(path)["weight"].to_dask(chunks)
+        assert lazy.name == tables.open(path)["weight"].to_dask(chunks).name
+        start, stop = np.sort(random.integers(0, 3008, 2)).tolist()
+        with dask.config.set(scheduler=scheduler, num_workers=2):
+            found, rows = dask.compute(lazy, lazy[start:stop, 3:17])
+        assert found.dtype == whole.dtype
+        assert found.tobytes() == whole.tobytes()
+        assert rows.tobytes() == whole[start:stop, 3:17].tobytes()
+
+
+def test_a_lazy_array_of_a_stored_table_is_of_whole_rows_and_of_its_state(tmp_path):
+    made = {"a": np.zeros((6, 4), "float32"), "b": np.ones(3)}
+    path = tmp_path / "t.safetensors"
+    save = pytest.importorskip("safetensors.numpy").save_file
+    save(made, path)
+    lazy = tables.open(path)["a"].to_dask()
+    assert lazy.chunks == ((6,), (4,))
+    assert tables.open(path)["b"].to_dask().compute().tolist() == [1, 1, 1]
+    with pytest.raises(ArgumentError, match=r"to_dask: chunks .* \(6, 4\); given \(2, 2, 2\)"):
+        tables.open(path)["a"].to_dask((2, 2, 2))
+    made["a"][0] = 7
+    save(made, path)
+    assert tables.open(path)["a"].to_dask().name != lazy.name
+    with pytest.raises(FormatError, match="changed since it was opened"):
+        lazy.compute()
 
 
 def test_examples():
     import doctest
     from pathlib import Path
 
-    result = doctest.testmod(seedbed.dask)
-    assert result.attempted > 0
-    assert result.failed == 0
+    for module in (arrays, writing):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
     page = Path(__file__).parents[2] / "docs/frameworks.md"
     section = page.read_text().split("\n## Dask\n")[1]
     processes.output(section.split("```python\n")[1].split("```")[0])

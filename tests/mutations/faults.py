@@ -283,7 +283,7 @@ FAULTS = [
         ("halves of a key", "return init.with_seed(high << 32 | low)", "return init.with_seed(low)", "tests/frameworks/test_jax.py::test_a_key_is_a_seed_with_and_without_jit"),
     ),
     *_guards(
-        "dask",
+        "dask/arrays",
         ("windows of blocks", "return init(shape, dtype, window=window) if init.windowed else init(shape, dtype)",
          "return init(tuple(a.stop - a.start for a in window), dtype)", "tests/frameworks/test_dask.py::test_values_do_not_depend_on_chunks"),
     ),

@@ -240,6 +240,11 @@ class Reader:
     def __init__(self, places: Sequence[Place]) -> None:
         self._known = {place: _identity(place) for place in places}
 
+    @property
+    def identities(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """What tells the files from all others: where they are, and what changes with them."""
+        return tuple((str(place), known) for place, known in self._known.items())
+
     @contextlib.contextmanager
     def reading(self) -> Iterator["Reads"]:
         """Read some of them."""

@@ -1,6 +1,7 @@
 """Stored tables as arrays: ``open(path)[name][rows]`` reads those rows and nothing else."""
 
 import bisect
+import importlib
 import itertools
 import math
 import os
@@ -129,6 +130,48 @@ class StoredTable:
     def nbytes(self) -> int:
         """The number of bytes."""
         return self.size * self.dtype.itemsize
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What tells it from all other tables: its name, where its files are, and their state."""
+        return self.name, *self._reader.identities
+
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy array of the table, whose blocks read their rows where they are computed.
+
+        Parameters
+        ----------
+        chunks : int, tuple, dict, str, optional
+            As `dask.array.ones` takes them; ``"auto"`` by default, which are whole rows. Rows are
+            read as a whole, also for a block of some columns.
+
+        Returns
+        -------
+        dask.array.Array
+            Equal to ``table[...]``. Its slices read no other blocks. Workers must see the file
+            where it was opened. If it changes, they refuse to read it.
+
+        Raises
+        ------
+        ArgumentError
+            If the chunks do not fit.
+        ImportError
+            Without Dask.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from seedbed import initializers, tables
+        >>> init = initializers.TruncatedNormal(stddev=0.02, seed=7)
+        >>> path = tempfile.mkdtemp() + "/t.safetensors"
+        >>> _ = tables.write(path, init, (1000, 64), "bfloat16")
+        >>> table = tables.open(path)["weight"].to_dask(chunks=(300, 64))
+        >>> table.numblocks
+        (4, 1)
+        >>> bool((table[500:504].compute() == init((1000, 64), "bfloat16")[500:504]).all())
+        True
+        """
+        return importlib.import_module("seedbed.dask.arrays").from_table(self, chunks)
 
     def __len__(self) -> int:
         if not self.shape:
