@@ -1,6 +1,7 @@
 """The environment of all tests, which of them need a framework, and what was not run and why."""
 
 import collections
+import gc
 import importlib.util
 import os
 import re
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(items):
         for package in sorted(marks & {*FRAMEWORKS.values(), "matplotlib"}):
             if importlib.util.find_spec(package) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs {package}"))
+
+
+def pytest_collection_finish():
+    """Collect garbage seldom: frameworks and compilers hold millions of objects, which all stay."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def not_run(reports):

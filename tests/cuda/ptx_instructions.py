@@ -4,6 +4,7 @@
 near relatives; any other is a `PtxError`, so nothing is ever run by a guess.
 """
 
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -248,6 +249,7 @@ def _upper_half(a: Any, b: Any) -> Any:
 # --- by name ------------------------------------------------------------------------------------
 
 
+@functools.cache
 def operation(name: str, root: Callable[[Any], Any] = rsqrt) -> Operation:
     """Return what an instruction computes.
 

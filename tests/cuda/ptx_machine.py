@@ -165,6 +165,10 @@ class Run:
 
     def run(self, order: np.random.Generator | None = None, most: int = 10**6) -> None:
         """Run all threads to their ends: first those that are behind, or in a random order."""
+        with np.errstate(all="ignore"):
+            self._run(order, most)
+
+    def _run(self, order: np.random.Generator | None, most: int) -> None:
         for _ in range(most):
             ready = np.flatnonzero(~self.waits & (self.at < END))
             if not ready.size:
@@ -301,8 +305,7 @@ class Run:
         write = self._write(target, result)
 
         def step(threads: Any) -> None:
-            with np.errstate(all="ignore"):
-                write(threads, function(*[read(threads) for read in reads]))
+            write(threads, function(*[read(threads) for read in reads]))
 
         return step
 
