@@ -16,6 +16,7 @@ def pytest_configure(config):
 
 def complete_simulator():
     """Give the simulator what it lacks of a warp's and a device's functions."""
+    from numba.cuda.simulator.api import stream
     from numba.cuda.simulator.cudadrv import devices, driver
     from numba.cuda.simulator.cudadrv.devices import FakeCUDADevice
     from numba.cuda.simulator.kernelapi import FakeCUDAModule
@@ -34,6 +35,7 @@ def complete_simulator():
     FakeCUDAModule.ballot_sync = ballot_sync
     FakeCUDAModule.syncwarp = lambda self: threading.current_thread().syncthreads()
     FakeCUDADevice.MULTIPROCESSOR_COUNT, FakeCUDADevice.id = 1, 0
+    stream.__int__ = lambda self: 1  # its handle: that of the legacy default stream
     devices._SIMULATOR_CC = (9, 0)
     driver.get_version = lambda: (99, 0)  # a driver that takes every release
 

@@ -251,7 +251,8 @@ def wider(rows, width, dtype, outer=()):
     ends = np.array([BEFORE, filled.size - GAP]) * dtype.itemsize
     outer = outer or (rows,)
     memory, shape = whole[slice(*ends.tolist())], (*outer, width)
-    return DeviceRows(memory, shape, dtype, 0, 0, len(outer), width + GAP), whole, filled
+    stream = cuda.legacy_default_stream()
+    return DeviceRows(memory, shape, dtype, 0, stream, len(outer), width + GAP), whole, filled
 
 
 def rows_are(values, whole, filled):

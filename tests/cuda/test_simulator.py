@@ -14,7 +14,15 @@ from tests import processes
 pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
 HERE = Path(__file__).parent
-LAUNCHES = ("any_run", "any_launch", "many_rejections", "part_of_a_window")
+LAUNCHES = (
+    "any_run",
+    "any_launch",
+    "many_rejections",
+    "part_of_a_window",
+    "test_windows",
+    "rows_by_number",
+    "rows_by_key",
+)
 
 
 def test_fills_in_the_simulator():
