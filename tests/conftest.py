@@ -10,9 +10,10 @@ import tempfile
 import pytest
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers share what is set here
-    # A cache of its own for each run: Numba's does not see changes in helper files.
+    # A cache of its own for each run: Numba's does not see changes in helper files. CI names one
+    # for all its runs, of the same files.
     _cache = tempfile.TemporaryDirectory(prefix="seedbed-numba-")
-    os.environ["NUMBA_CACHE_DIR"] = _cache.name
+    os.environ["NUMBA_CACHE_DIR"] = os.environ.get("SEEDBED_TEST_CACHE") or _cache.name
 # The hashes must not depend on the number of threads; tests ask for up to seven.
 os.environ.setdefault("NUMBA_NUM_THREADS", "7")
 # Keras reads it once, at its first import in the test process, whichever module that is in.

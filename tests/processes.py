@@ -17,9 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-# Processors that this machine can stand for, by LLVM's names: other instruction sets than its own.
-_ARM64 = platform.machine().lower() in ("aarch64", "arm64")
-OTHER_CPUS = ["generic", "cortex-a72"] if _ARM64 else ["x86-64-v3", "x86-64-v2"]
+from llvmlite.binding import get_host_cpu_features
+
+
+def _other_cpus() -> list[str]:
+    """Return processors that this one can stand for, by LLVM's names, of other instruction sets."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return ["generic", "cortex-a72"]
+    has_more = get_host_cpu_features().get("avx512f", False)  # than v3, which is its own else
+    return ["x86-64-v3", "x86-64-v2"] if has_more else ["x86-64-v2"]
+
+
+OTHER_CPUS = _other_cpus()
 FORK = multiprocessing.get_context("fork")  # for the queues, barriers and events of `forked`
 
 _PROLOGUE = """

@@ -33,7 +33,7 @@ def test_commands_are_single_lines_for_a_bare_python():
     for command in (table, tests):
         assert command.startswith("python3 -m venv .venv && .venv/bin/python -m pip install")
     assert "--shape 1000000x64 --initializer glorot_uniform --seed 7 --dtype float32" in table
-    assert tests.endswith("-e '.[test]' && .venv/bin/python -m pytest -q -n 2")
+    assert tests.endswith("-e '.[test]' && .venv/bin/python -m pytest -q -n 3")
     assert more.startswith(".venv/bin/python -m pip install")
     assert not [command for command in (table, tests, more) if "\n" in command]
 

@@ -59,7 +59,7 @@ def test_pieces_are_drawn_on_their_own_gpu_in_jaxs_memory():
                 calls.append(("wait", self.device))
 
         def at(pointer, shape, dtype, device, keep_alive):
-            array = There(None, shape, dtype, device)
+            array = There(None, shape, dtype, device, stream=None)
             array.address = pointer
             return array
 
