@@ -46,9 +46,19 @@ def pytest_ignore_collect(collection_path):
     return None
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive", action="store_true", help="run what differs little from other tests, too"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Mark each test with the frameworks it needs; skip it where a package is not installed."""
+    if not config.getoption("--exhaustive"):
+        left = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     for item in items:
         if item.nodeid.endswith(PICTURES):  # examples, which have no marks
             item.add_marker("matplotlib")

@@ -76,9 +76,34 @@ def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
     assert len(digests) == 1
 
 
-def test_the_gpu_benchmark_says_what_is_missing():
+def test_the_benchmark_of_launches_times_a_kernel_with_others():
+    """In the simulator, where no limit on registers is compiled."""
+    pytest.importorskip("numba_cuda")
+    code = """
+        from benchmarks import gpu_launches
+        from seedbed_kernels import fills_cuda
+        from seedbed_kernels.cuda_shim import cuda
+        from tests.cuda import conftest
+        conftest.complete_simulator()
+        fills_cuda.FEWEST = fills_cuda.WARPS = 1
+        gpu_launches.milliseconds = lambda call: call() or 0.5
+        gpu_launches.DTYPES, gpu_launches.RECIPES = ("bfloat16",), gpu_launches.RECIPES[:2]
+        gpu_launches.BLOCKS, gpu_launches.LIMITS, gpu_launches.ROUNDS = (1,), (None, 64), 1
+        for line in gpu_launches.table(cuda, 130):
+            print(line)
+    """
+    lines = "\n".join(line[8:] for line in code.splitlines())
+    printed = processes.output(lines, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=str(ROOT)).splitlines()
+    names = [line.split()[:2] for line in printed]
+    assert names == [["Uniform", "bfloat16"], ["Normal", "bfloat16"]]
+    others = "1 blocks 1.000, no limit 1.000, of 64 registers 1.000"
+    assert all(line.endswith(f"GB/s: {others}") for line in printed)
+
+
+@pytest.mark.parametrize("name", ["gpu", "gpu_launches"])
+def test_the_gpu_benchmarks_say_what_is_missing(name):
     environment = {"CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, ROOT / "benchmarks" / "gpu.py"]
+    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py"]
     ended = processes.run(command, environment, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith("device 'cuda' needs ")

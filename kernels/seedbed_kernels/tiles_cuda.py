@@ -109,8 +109,9 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
             index = share * tile_size - offset
             shift = np.int64(row) * place[8] + np.int64(run) * place[2] + (start - position)
             shift += thread
+            inside = np.uint64(max(size - tile_size + 1, 0))
             while index < size:
-                while 0 <= index <= size - tile_size:
+                while np.uint64(index) < inside:  # nor is it negative
                     first = index + shift
                     values = draw(sampler, lane, np.uint64(0), key)
                     for slot in range(count):

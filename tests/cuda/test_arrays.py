@@ -61,10 +61,10 @@ class HostGpu:
     def synchronize(self):
         self.waited += 1
 
-    def default_stream(self):
+    def legacy_default_stream(self):
         return self
 
-    stream = default_stream
+    stream = legacy_default_stream
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ LAUNCHES = (
     "test_windows",
     "rows_by_number",
     "rows_by_key",
+    "(wider_array and (uniform or truncated or orthogonal))",
 )
 
 
