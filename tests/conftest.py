@@ -54,11 +54,15 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(config, items):
-    """Mark each test with the frameworks it needs; skip it where a package is not installed."""
     if not config.getoption("--exhaustive"):
         left = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+    mark(items)
+
+
+def mark(items):
+    """Mark each test with the frameworks it needs; skip it where a package is not installed."""
     for item in items:
         if item.nodeid.endswith(PICTURES):  # examples, which have no marks
             item.add_marker("matplotlib")

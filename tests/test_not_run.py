@@ -40,13 +40,13 @@ class Item:
 def test_a_test_needs_the_frameworks_that_it_names(monkeypatch, item, needs):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     item.added.clear()
-    conftest.pytest_collection_modifyitems([item])
+    conftest.mark([item])
     assert {f"needs {name}" for name in needs.split()} == {
         mark for mark in item.added if mark.startswith("needs")
     }
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     item.added.clear()
-    conftest.pytest_collection_modifyitems([item])
+    conftest.mark([item])
     frameworks = set(needs.split()) - {"matplotlib"}
     assert set(item.added) == {*frameworks, *["frameworks"] * bool(frameworks)}
 

@@ -116,6 +116,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert (count >= 2, again) == (True, digests)
 
 
+@pytest.mark.exhaustive
 def test_a_process_compiles_nothing_where_all_was_compiled_without_a_gpu(tmp_path, monkeypatch):
     """By the command, for one dtype; the CPU's kernels are left out here."""
     command = (

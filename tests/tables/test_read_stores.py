@@ -35,7 +35,7 @@ def file_system(protocol):
     params=[
         "memory",
         pytest.param("store", marks=[pytest.mark.moto, pytest.mark.s3fs]),
-        pytest.param("google", marks=pytest.mark.gcsfs),
+        pytest.param("google", marks=[pytest.mark.gcsfs, pytest.mark.exhaustive]),
     ]
 )
 def bucket(request):
