@@ -50,6 +50,7 @@ def test_the_report_times_other_environments_in_processes_of_their_own():
     assert min(found.values()) > 0
 
 
+@pytest.mark.exhaustive
 def test_the_gpu_benchmark_compares_bits_in_the_simulator():
     pytest.importorskip("numba_cuda")
     code = """
@@ -76,6 +77,7 @@ def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
     assert len(digests) == 1
 
 
+@pytest.mark.exhaustive
 def test_the_benchmark_of_launches_times_a_kernel_with_others():
     """In the simulator, where no limit on registers is compiled."""
     pytest.importorskip("numba_cuda")

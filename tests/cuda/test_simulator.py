@@ -26,6 +26,7 @@ LAUNCHES = (
 )
 
 
+@pytest.mark.exhaustive
 def test_fills_in_the_simulator():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     result = processes.run(

@@ -158,7 +158,14 @@ def releases(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("kind", INSTALLED)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("compiled only", marks=pytest.mark.exhaustive),
+        pytest.param("zip", marks=pytest.mark.exhaustive),
+        "zip of compiled only",
+    ],
+)
 def test_each_installation_draws_its_own_values(releases, tmp_path, kind):
     """On one cache folder, in one place, one after the other; what the first has kept it finds."""
     whole = oracle.values("uniform", (0.0, 1.0), "float32", range(300), 7)
