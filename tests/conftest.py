@@ -55,9 +55,9 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--exhaustive"):
-        left = [item for item in items if item.get_closest_marker("exhaustive")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+        for item in items:
+            if item.get_closest_marker("exhaustive"):
+                item.add_marker(pytest.mark.skip(reason="runs with --exhaustive"))
     mark(items)
 
 

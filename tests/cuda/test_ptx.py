@@ -256,7 +256,16 @@ def machine_code(ptx, capability, fusing):
     ]
 
 
-@pytest.mark.parametrize("capability", [(7, 5), (9, 0)], ids=["75", "90"])
+@pytest.mark.parametrize(
+    "capability",
+    [
+        (7, 5),
+        (9, 0),
+        pytest.param((8, 0), marks=pytest.mark.exhaustive),
+        pytest.param((12, 0), marks=pytest.mark.exhaustive),
+    ],
+    ids=["75", "90", "80", "120"],
+)
 @each_kernel
 def test_the_assembler_fuses_nothing(sampler, dtype, capability):
     ptx = kernel_ptx(sampler, dtype, capability)

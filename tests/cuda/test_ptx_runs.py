@@ -85,11 +85,19 @@ def texts(sampler, dtype, keyed=False):
     return {capability: text for text, capability in found.items()}
 
 
-def cases(all_of_them, some):
-    """Yield for a kernel's first text all cases, and for each other one some of them."""
-    yield all_of_them
-    while True:
-        yield some
+@pytest.fixture
+def each_text(request):
+    """A function that yields a kernel's texts: the first with all cases, the others with some.
+
+    With `--exhaustive` all have all cases.
+    """
+
+    def each(found, every, some):
+        for number, (capability, text) in enumerate(found.items()):
+            whole = not number or request.config.getoption("--exhaustive")
+            yield capability, text, every if whole else some
+
+    return each
 
 
 class OnTheMachine:
@@ -154,26 +162,30 @@ def run_is_the_cpus(recipe, dtype, first, count, launch=None):
 
 
 @each_kernel
-def test_runs_and_windows(machine, sampler, dtype):
+def test_runs_and_windows(machine, each_text, sampler, dtype):
     """And windows: anywhere, of any length, by any launch, till all that makes values has run."""
-    each = zip(
-        texts(sampler, dtype).items(),
-        cases((RUNS, WINDOWS), (SOME_RUNS, SOME_WINDOWS)),
-        strict=False,
-    )
-    for (capability, text), (runs, windows) in each:
-        kernel = machine(text)
+    some = SOME_RUNS, SOME_WINDOWS
+    for capability, text, case in each_text(texts(sampler, dtype), (RUNS, WINDOWS), some):
+        kernel, (runs, windows) = machine(text), case
         for first, count, launch in runs:
             assert run_is_the_cpus(RECIPES[sampler], dtype, first, count, launch), (
                 capability, first, count, launch,
             )  # fmt: skip
         assert kernel.launches == len(runs)
-        for case in windows:
-            assert window_is_the_cpus(RECIPES[sampler], dtype, *case), (capability, case)
-        if runs is RUNS:
-            assert window_is_the_cpus(RECIPES[sampler], dtype, *SHORT_RUNS, launch=(1, 1))
-            code = zip(kernel.kernel.code, kernel.executed, strict=True)
-            assert not [str(line) for line, ran in code if not ran and VALUE.search(line.name)]
+        for bounds in windows:
+            assert window_is_the_cpus(RECIPES[sampler], dtype, *bounds), (capability, bounds)
+        if case is some:
+            continue
+        assert window_is_the_cpus(RECIPES[sampler], dtype, *SHORT_RUNS, launch=(1, 1)), capability
+        # A copy is for `across` = 0, which is never.
+        copied = sampler is samplers.Uniform and capability == (12, 0)
+        assert copied or not idle(kernel), (capability, idle(kernel))
+
+
+def idle(kernel):
+    """Return the instructions that decide a value and that did not run."""
+    code = zip(kernel.kernel.code, kernel.executed, strict=True)
+    return [str(line) for line, runs in code if not runs and VALUE.search(line.name)]
 
 
 def window_is_the_cpus(recipe, dtype, shape, bounds, cut=None, launch=None):
@@ -204,10 +216,10 @@ each_kernel_of_rows = chosen(
 
 
 @each_kernel_of_rows
-def test_rows_by_number(machine, sampler, dtype):
+def test_rows_by_number(machine, each_text, sampler, dtype):
     recipe = RECIPES[sampler]
     fill, key = filler(recipe, dtype, fills_cuda.RowFiller)
-    for text, rows in zip(texts(sampler, dtype).values(), cases(ROWS, ROWS[2:3]), strict=False):
+    for _, text, rows in each_text(texts(sampler, dtype), ROWS, ROWS[2:3]):
         machine(text)
         for shape, ids, cut, gap in rows:
             if dtype == "float64":  # half as many elements can be numbered
@@ -237,11 +249,11 @@ COLUMNS = [  # first, how many, elements between the rows, the part, and the lau
 
 
 @each_kernel_of_rows
-def test_rows_by_key(machine, sampler, dtype):
+def test_rows_by_key(machine, each_text, sampler, dtype):
     recipe = RECIPES[sampler]
     fill, key = filler(recipe, dtype, fills_cuda.KeyedFiller)
-    each = zip(texts(sampler, dtype, keyed=True).items(), cases(COLUMNS, COLUMNS[2:]), strict=False)
-    for (capability, text), columns in each:
+    found, some = texts(sampler, dtype, keyed=True), COLUMNS[2:]
+    for capability, text, columns in each_text(found, COLUMNS, some):
         kernel = machine(text)
         for column, width, gap, cut, launch in columns:
             host = HostArray.empty((len(KEYS), width), as_dtype(NAMES[dtype]), 1)
@@ -259,9 +271,7 @@ def test_rows_by_key(machine, sampler, dtype):
                     ),
                 )  # fmt: skip
                 assert found[shift * around.itemsize :] == around.tobytes(), (capability, column)
-        if columns is COLUMNS:
-            code = zip(kernel.kernel.code, kernel.executed, strict=True)
-            assert not [str(line) for line, ran in code if not ran and VALUE.search(line.name)]
+        assert columns is some or not idle(kernel), (capability, idle(kernel))
 
 
 @pytest.mark.parametrize("runs", [fills_cuda.RUNS, 3])
@@ -278,10 +288,11 @@ def test_parts_of_a_window(machine, monkeypatch, runs):
 
 
 @each_kernel
-def test_threads_run_in_any_order(machine, sampler, dtype):
-    *_, text = texts(sampler, dtype).values()
-    machine(text, order=np.random.default_rng(7))
-    assert run_is_the_cpus(RECIPES[sampler], dtype, 100, 400, (1, 2))
+def test_threads_run_in_any_order(machine, each_text, sampler, dtype):
+    for capability, text, runs in each_text(texts(sampler, dtype), [(100, 400, (1, 2))], []):
+        machine(text, order=np.random.default_rng(capability))
+        for run in runs:
+            assert run_is_the_cpus(RECIPES[sampler], dtype, *run), capability
 
 
 @pytest.mark.parametrize(
@@ -293,12 +304,14 @@ def test_threads_run_in_any_order(machine, sampler, dtype):
         pytest.param("int16", -0.5, 0.5, marks=pytest.mark.exhaustive),
     ],
 )
-def test_many_rejections(machine, dtype, lower, upper):
+def test_many_rejections(machine, each_text, dtype, lower, upper):
     """More lanes wait than a warp has threads, and some for many attempts."""
     recipe = TruncatedNormal(0.0, 1.0, lower, upper)
-    *_, text = texts(samplers.TruncatedNormal, dtype).values()
-    machine(text)
-    assert run_is_the_cpus(recipe, dtype, 50, 3000, (1, 1))
+    found = texts(samplers.TruncatedNormal, dtype)
+    for _, text, runs in each_text(found, [(50, 3000, (1, 1))], []):
+        machine(text)
+        for run in runs:
+            assert run_is_the_cpus(recipe, dtype, *run)
 
 
 @pytest.mark.parametrize("sampler", [samplers.Normal, samplers.TailNormal])

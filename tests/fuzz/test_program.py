@@ -12,7 +12,7 @@ from tests.fuzz.__main__ import run
 @pytest.mark.parametrize(
     ("what", "count"),
     [
-        (calls.values, 1500),
+        (calls.values, 3000),
         (calls.odd_calls, 3000),
         (commands.odd_commands, 200),
         (commands.written, 40),
