@@ -96,7 +96,7 @@ def main() -> None:
         "# Models of Keras, built\n",
         environment(),
         f"\nThe machine had a load of {os.getloadavg()[0]:.1f} at the start.\n",
-        "| model | backend | Seedbed, s | Keras, s | ratio | unfilled, s | ratio of the rest | "
+        "| model | backend | Seedbed, s | Keras, s | ratio | unfilled, s | ratio of the values | "
         "peak, Seedbed | peak, Keras |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
