@@ -364,9 +364,12 @@ def test_two_processes_make_one_array(tmp_path):
             assert "init must have a seed" in out
 
 
-def test_examples():
+def test_examples(tmp_path):
     page = (ROOT / "docs/jax.md").read_text()
-    run(program(page.split("```python\n")[1].split("```")[0]))
+    made, restored = (block.split("```")[0] for block in page.split("```python\n")[1:])
+    run(program(made))
+    pytest.importorskip("orbax.checkpoint")
+    run(program(f"import os\nos.chdir({str(tmp_path)!r})\n{restored}", devices=4))
     run(
         program("""
         import doctest
