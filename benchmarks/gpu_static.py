@@ -99,10 +99,17 @@ def basic_blocks(text: str) -> list[tuple[list[Instruction], list[int]]]:
 
 
 def stored(block: list[Instruction], nbytes: int) -> int:
-    """Return how many values of a size a block stores for certain."""
-    stores = [line.name for line in block if line.name.startswith("STG") and not line.guard]
-    widths = [re.search(r"\.(U?)(8|16|64|128)\b", name) for name in stores]
-    return sum(int(found[2]) // 8 if found else 4 for found in widths) // nbytes
+    """Return how many values of a size a block stores where all are wanted.
+
+    A store of one value that has a guard is of one that may not be wanted.
+    """
+    values = 0
+    for line in block:
+        if line.name.startswith("STG"):
+            width = re.search(r"\.(U?)(8|16|64|128)\b", line.name)
+            count = (int(width[2]) // 8 if width else 4) // nbytes
+            values += count if count > 1 or not line.guard else 0
+    return values
 
 
 def loop(text: str, nbytes: int) -> tuple[list[Instruction], int]:

@@ -118,6 +118,16 @@ def t5():
     return transformers.T5ForConditionalGeneration(config)
 
 
+def decisions():
+    """As GPT-2: some of its matrices are set in constructors only."""
+    import transformers
+
+    config = transformers.DecisionTransformerConfig(
+        hidden_size=32, n_layer=2, n_head=2, state_dim=3, act_dim=2, max_ep_len=10
+    )
+    return transformers.DecisionTransformerModel(config)
+
+
 def _installed(*names):
     return all(importlib.util.find_spec(name) is not None for name in names)
 
@@ -130,8 +140,9 @@ MODELS = {
     "llama": llama,
     "bert": bert,
     "t5": t5,
+    "decisions": decisions,
 }
-NEEDS = {"timm_vit": "timm", **dict.fromkeys(("llama", "bert", "t5"), "transformers")}
+NEEDS = {"timm_vit": "timm", **dict.fromkeys(("llama", "bert", "t5", "decisions"), "transformers")}
 AVAILABLE = [name for name in MODELS if name not in NEEDS or _installed(NEEDS[name])]
 
 

@@ -15,6 +15,7 @@ except ImportError as error:
 
 from . import torchrec
 from .building import seeded
+from .constructors import as_built
 from .fans import calculate_gain
 from .init import (
     constant_,
@@ -40,6 +41,7 @@ from .saving import save_initialized, verify_initialized
 from .tensors import fill_
 
 __all__ = [
+    "as_built",
     "calculate_gain",
     "constant_",
     "dirac_",

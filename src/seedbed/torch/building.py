@@ -16,7 +16,7 @@ from ..values.seeds import check_master
 from .layouts import has_values
 from .names import Member, members
 from .recording import POINTWISE, Recording, is_pointwise, kept, numbers_only
-from .standins import Root
+from .standins import Root, afresh
 from .steps import EXACT, Copy, Draw, Fill, Operation, Step, Write
 from .tensors import write
 
@@ -143,7 +143,7 @@ class Building(Recording):
             root = Root(_geometry(tensor), tensor.device, self.master, one.name)
             root.initial = tensor.detach().clone
             for step in steps:
-                root.add(_afresh(step))
+                root.add(afresh(step))
             for local, window in one.layout.pieces:
                 root.write(local.detach(), window)
 
@@ -218,15 +218,3 @@ def _covers_storage(tensor: torch.Tensor) -> bool:
     """Return whether a tensor is all of its storage, in C order."""
     nbytes = tensor.numel() * tensor.element_size()
     return tensor.is_contiguous() and nbytes == tensor.untyped_storage().nbytes()
-
-
-def _afresh(step: Step) -> Step:
-    """Return a step whose draws have no seed yet: copies of a layer have names of their own."""
-    if isinstance(step, Draw):
-        return Draw(step.view, step.init)
-    if isinstance(step, Copy) and isinstance(step.source, Root):
-        source = Root(step.source.meta, step.source.device, step.source.master)
-        source.initial = step.source.initial
-        source.steps = [_afresh(one) for one in step.source.steps]
-        return Copy(step.view, source)
-    return step

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import torch
 
 from .. import initializers
-from ..errors import ArgumentError, ArgumentTypeError, naming, warn
+from ..errors import ArgumentError, ArgumentTypeError, naming
 from ..initializers import Initializer
 from ..initializers.initializer import RandomInitializer
 from ..values.seeds import check_master, derive
 from ..values.untraced import untraced
-from . import schemes
+from . import constructors, doubts, schemes
 from .session import Session
-from .standins import StandIn
+from .standins import StandIn, UnreadableError
 from .tensors import write
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -42,8 +42,11 @@ def init_module_(
     r"""Initialize a model by its own scheme, or by rules, with values that follow from one seed.
 
     Without `rules` the model's own initialization runs: the modules' ``reset_parameters`` or
-    ``_reset_parameters``, then ``init_weights``, or Hugging Face's ``_init_weights``. All its
-    random numbers come from Seedbed: a draw on a parameter has the seed
+    ``_reset_parameters``, then ``init_weights``, or Hugging Face's ``_init_weights``; what these do
+    not set in a model of Hugging Face, as its constructor does. Many other models are initialized
+    in their constructors: for them there is `as_built`.
+
+    All random numbers come from Seedbed: a draw on a parameter has the seed
     ``seedbed.seeds.derive(seed, name)``, `name` being the parameter's plain name, and
     ``derive(seed, f"{name}#{k}")`` if it is draw k = 1, 2, ... since all of the parameter was last
     overwritten. So values depend on nothing else: not on the other parameters, wrappers, sharding,
@@ -67,7 +70,8 @@ def init_module_(
     default : optional
         What fills parameters that no pattern matches; without it they are an error.
     using : callable, optional
-        Initializes the model in place of its own methods: ``using(module)``.
+        Initializes the model in place of its own methods: ``using(module)``. `as_built` makes
+        one that does what its constructors do.
     prefix : str
         Goes before all names: ``"layers.4."`` for a pipeline stage that is a module of that name.
     allow_foreign : bool
@@ -88,6 +92,13 @@ def init_module_(
         or random numbers have no counterpart; before any work.
     ArgumentTypeError
         If a rule is of another kind.
+
+    Warns
+    -----
+    UserWarning
+        If buffers may hold garbage after `to_empty`, or if a parameter's values before were not of
+        the distribution that the methods give it: because constructors initialize the model, or
+        because it is trained.
 
     Notes
     -----
@@ -163,37 +174,40 @@ def recorded(
         session.run(lambda: _fill(session, fillers, master))
         session.zero_padding()
         return session
-    keep = untouched == "keep"
-    session = Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=keep)
+
+    def begun() -> Session:
+        keep = untouched == "keep"
+        return Session(module, master, prefix, allow_foreign=allow_foreign, dtype=dtype, keep=keep)
+
     if using is None:
-        session.run(lambda: schemes.run(module))
+        session = _by_methods(begun, untouched, buffers)
     else:
+        session = begun()
         session.run(lambda: using(module))
     session.check(untouched=untouched)
     if not buffers:
-        _warn_of_buffers(session)
+        doubts.warn_of_buffers(session)
     return session
 
 
-def _warn_of_buffers(session: Session) -> None:
-    """Name buffers that may hold garbage: of a model that nobody has written to since to_empty."""
-    parameters = [one for one in session.members.values() if not one.buffer]
-    if any(one.layout.pieces and one.tensor._version for one in parameters):
-        return
-    left = [
-        one.name
-        for one in session.members.values()
-        if one.buffer
-        and one.layout.pieces
-        and one.tensor.numel()
-        and not session.source(one).complete
-    ]
-    if left:
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        warn(
-            f"init_module_: buffers that the model's initialization does not set: "
-            f"{', '.join(left[:5])}{more}; after to_empty they hold no values: set them yourself"
-        )
+def _by_methods(begun: Callable[[], Session], untouched: str, buffers: bool) -> Session:
+    """Return what a model's methods do to it, and for what they leave out, its constructors."""
+    session, made = begun(), None
+    try:
+        session.run(lambda: schemes.run(session.model))
+    except UnreadableError:
+        made = constructors.of_hugging_face(session)
+        if not made:
+            raise
+        session = begun()
+    unset = [] if untouched == "keep" else session.unset(buffers=False)
+    if buffers or doubts.is_emptied(session):
+        unset += session.unset(buffers=True)
+    if unset:
+        session.take(unset, made or constructors.of_hugging_face(session))
+    if not buffers:
+        doubts.warn_of_constructors(session)
+    return session
 
 
 def _table(rules: Any, default: Any) -> list[tuple[Callable[[str], Any], Filler]]:

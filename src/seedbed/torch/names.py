@@ -80,7 +80,7 @@ def members(model: torch.nn.Module, prefix: str = "") -> dict[str, Member]:
     """
     found: dict[int, Member] = {}
     known_before = known_layouts(model)
-    for place, tensor in _registered(model, prefix):
+    for place, tensor in registered(model, prefix):
         known = found.get(id(tensor))
         if known is None:
             with_name = f"{place.name}: "
@@ -120,7 +120,8 @@ def _modules(
     yield prefix.rstrip("."), module
 
 
-def _registered(module: torch.nn.Module, prefix: str) -> Iterator[tuple[Place, torch.Tensor]]:
+def registered(module: torch.nn.Module, prefix: str) -> Iterator[tuple[Place, torch.Tensor]]:
+    """Yield the parameters and buffers of a model at every place where they are registered."""
     for buffer, tensors in ((False, module._parameters), (True, module._buffers)):
         for name, tensor in tensors.items():
             if tensor is not None:
@@ -128,7 +129,7 @@ def _registered(module: torch.nn.Module, prefix: str) -> Iterator[tuple[Place, t
     for name, child in module._modules.items():
         if child is not None:
             inner = prefix if _is_wrapping(module, name) else f"{prefix}{name}."
-            yield from _registered(child, inner)
+            yield from registered(child, inner)
 
 
 def _is_wrapping(module: torch.nn.Module, name: str) -> bool:

@@ -17,32 +17,36 @@ def run(model: torch.nn.Module) -> None:
 
     Of each module, children before their parents: ``reset_parameters`` or ``_reset_parameters``,
     then ``init_weights``, or ``_init_weights`` applied to all modules within; of a model of Hugging
-    Face the latter.
+    Face the latter, after those of other packages in it.
     """
     modules = [module for _, module in plain_modules(model)]
-    inner = {
-        id(child)
-        for module in modules
-        if _is_hugging_face(module)
-        for child in module.modules()
-        if child is not module
-    }
+    owners = [module for module in modules if is_hugging_face(module)]
+    inner = {id(part) for one in owners for part in one.modules() if part is not one}
+    backbones = [one for one in modules if id(one) in inner and is_of_timm(one)]
+    of_timm = {id(part) for one in backbones for part in one.modules()}
     for module in modules:
+        if id(module) in of_timm:  # parts of a model, without its methods: only constructors know
+            continue
         for name in RESETS:
             if _call(module, name):
                 break
         for name in BUFFERS:
             _call(module, name)
-        if id(module) in inner:
-            continue
         kind: Any = type(module)
-        if _is_hugging_face(module):
-            _initialize_hugging_face(module, module)
+        if is_hugging_face(module):
+            if id(module) not in inner:
+                _initialize_hugging_face(module, module)
         elif not _call(module, "init_weights") and _required(kind, "_init_weights") == 1:
             module.apply(kind._init_weights.__get__(module))
 
 
-def _is_hugging_face(module: torch.nn.Module) -> bool:
+def is_of_timm(module: torch.nn.Module) -> bool:
+    """Return whether a module is one of timm's."""
+    return type(module).__module__.startswith("timm.")
+
+
+def is_hugging_face(module: torch.nn.Module) -> bool:
+    """Return whether a module is a model of Hugging Face."""
     kind = type(module)
     return hasattr(kind, "_initialize_weights") and hasattr(kind, "_init_weights")
 
@@ -54,7 +58,9 @@ def _initialize_hugging_face(module: Any, owner: Any) -> None:
     Its own ``initialize_weights`` passes modules over if `fully_shard` has changed their class.
     """
     for child in module.children():
-        _initialize_hugging_face(child, child if _is_hugging_face(child) else owner)
+        # A backbone of timm is initialized by itself and by the Timm… class that made it.
+        if not is_of_timm(child) or "Timm" in type(owner).__name__:
+            _initialize_hugging_face(child, child if is_hugging_face(child) else owner)
     owner._init_weights(module)
     module._is_hf_initialized = True
 

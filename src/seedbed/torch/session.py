@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError, SeedbedError, warn
+from . import constructors
 from .layouts import Layout, has_values, note_change
 from .names import Member, Place, declared_ties, members, plain_modules, tie
 from .recording import Recording
@@ -46,7 +47,7 @@ class Session:
         dtype: torch.dtype | None = None,
         keep: bool = False,
     ) -> None:
-        self.model, self._dtype, self._keep = model, dtype, keep
+        self.model, self.prefix, self._dtype, self._keep = model, prefix, dtype, keep
         self.members = tie(model, prefix, members(model, prefix))
         modules = {id(module): name for name, module in plain_modules(model, prefix)}
         self.recording = Recording(seed, modules, allow_foreign=allow_foreign)
@@ -136,6 +137,17 @@ class Session:
         """Return what was done to a member, or to the one that it should be tied to."""
         return self.roots[one.name if one.tied_to is None else one.tied_to]
 
+    def unset(self, *, buffers: bool) -> list[Member]:
+        """Return the buffers, or else the parameters, of which not all values have been set."""
+        wanted = (one for one in self.members.values() if one.buffer is buffers)
+        return [one for one in wanted if not self.source(one).complete]
+
+    def take(self, unset: list[Member], made: dict[str, torch.Tensor]) -> None:
+        """Write down that constructors set what nothing else does, if they made it alike."""
+        for one in unset:
+            root = self.source(one)
+            any(constructors.take(root, made.get(place.name)) for place in one.places)
+
     def check(self, *, untouched: str) -> None:
         """Refuse a model of which something has not been set, unless it may be kept."""
         if untouched == "keep":
@@ -147,7 +159,8 @@ class Session:
             if not root.touched:
                 raise ArgumentError(
                     f"{one.name}: nothing in the model initializes it; give using=, or rules, or "
-                    "untouched='keep' to leave it as it is"
+                    "untouched='keep' to leave it as it is; if a constructor does, "
+                    "using=seedbed.torch.as_built(…)"
                 )
             raise ArgumentError(
                 f"{one.name}: the model initializes only part of it; give using=, or rules, or "

@@ -18,7 +18,7 @@ from ..initializers import Initializer
 from ..values.seeds import derive
 from ..values.window import Window, everything
 from .computed import fixed
-from .steps import Draw, Operation, Step, Write, Writes, box_of, checked, is_all
+from .steps import Copy, Draw, Operation, Step, Write, Writes, box_of, checked, is_all
 
 
 class UnreadableError(ArgumentError):
@@ -219,6 +219,18 @@ def written(tensor: torch.Tensor, init: Initializer) -> None:
     assert isinstance(tensor, StandIn)
     meta = tensor.meta
     tensor.root.add(Write(meta, fixed(checked(meta, init))))
+
+
+def afresh(step: Step) -> Step:
+    """Return a step whose draws have no seed yet: copies of a layer have names of their own."""
+    if isinstance(step, Draw):
+        return Draw(step.view, step.init)
+    if isinstance(step, Copy) and isinstance(step.source, Root):
+        source = Root(step.source.meta, step.source.device, step.source.master)
+        source.initial = step.source.initial
+        source.steps = [afresh(one) for one in step.source.steps]
+        return Copy(step.view, source)
+    return step
 
 
 def covers(shape: tuple[int, ...], windows: Iterator[Window]) -> bool:
