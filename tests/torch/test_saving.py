@@ -25,6 +25,7 @@ NAMES = [
 
 
 def on_meta(name):
+    build(name)  # transformers 4 imports the modules that it needs, which fails under a device
     with torch.device("meta"):
         return build(name)
 
@@ -43,8 +44,8 @@ def test_the_folder_holds_what_the_plain_model_has(name, tmp_path):
     saved = seeded.save_initialized(on_meta(name), folder, seed=7, max_shard_size=20_000)
     plain = seeded.init_module_(build(name), seed=7)
     expected, found = plain.state_dict(), loaded(folder, saved)
-    tied = getattr(plain, "all_tied_weights_keys", {})
-    assert set(found) == {key for key in expected if key not in tied}
+    first = {name for name, _ in [*plain.named_parameters(), *plain.named_buffers()]}
+    assert set(found) == expected.keys() & first  # of tied ones
     for key, tensor in found.items():
         assert torch.equal(tensor, expected[key]), key
     if len(saved.files) > 1:

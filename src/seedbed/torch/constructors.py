@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from ..errors import ArgumentError, ArgumentTypeError
-from .names import plain_modules, registered
+from .names import is_hugging_face, plain_class, plain_modules, registered
 from .recording import Recording, active
-from .schemes import is_hugging_face
 from .standins import Root, StandIn, afresh
 from .steps import Copy, Fill
 
@@ -74,7 +73,7 @@ def of_hugging_face(session: Any) -> dict[str, torch.Tensor]:
     """Return what the constructors of models of Hugging Face make, by the session's names."""
     found: dict[str, torch.Tensor] = {}
     for name, module in _outermost(session.model, session.prefix):
-        kind, config = _plain_class(module), copy.deepcopy(module.config)
+        kind, config = plain_class(module), copy.deepcopy(module.config)
         start = f"{name}." if name else ""
         # Their code may do, and raise, anything; what it then did not make is refused.
         with contextlib.suppress(Exception), _dtype_of(module):
@@ -131,11 +130,6 @@ def _outermost(model: torch.nn.Module, prefix: str) -> Iterator[tuple[str, Any]]
     owned = [(name, one) for name, one in plain_modules(model, prefix) if is_hugging_face(one)]
     inner = {id(child) for _, one in owned for child in one.modules() if child is not one}
     yield from ((name, one) for name, one in owned if id(one) not in inner)
-
-
-def _plain_class(module: torch.nn.Module) -> Any:
-    """Return the class that a model had before `fully_shard` gave it one of its own."""
-    return next(kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch."))
 
 
 @contextlib.contextmanager

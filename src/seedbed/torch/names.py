@@ -4,6 +4,8 @@ Plain names are those without what wrappers put before or between. A tensor that
 goes by the first in the order of registration, whether it is tied or should be.
 """
 
+import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -154,11 +156,49 @@ def declared_ties(model: torch.nn.Module, prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for name, module in plain_modules(model, prefix):
         expanded = getattr(type(module), "get_expanded_tied_weights_keys", None)
-        if expanded is None:
+        if expanded is not None:
+            ties = expanded(module, all_submodels=False)
+        elif is_hugging_face(module):
+            ties = _ties_of_release_4(module)
+        else:
             continue
         start = f"{name}." if name else ""
-        ties = expanded(module, all_submodels=False)
         found |= {f"{start}{key}": f"{start}{value}" for key, value in ties.items()}
+    return found
+
+
+def is_hugging_face(module: torch.nn.Module) -> bool:
+    """Return whether a module is a model of Hugging Face."""
+    kind = type(module)
+    return hasattr(kind, "_initialize_weights") and hasattr(kind, "_init_weights")
+
+
+def plain_class(module: torch.nn.Module) -> Any:
+    """Return the class that a model had before `fully_shard` gave it one of its own."""
+    return next(kind for kind in type(module).__mro__ if not kind.__module__.startswith("torch."))
+
+
+def _ties_of_release_4(module: Any) -> dict[str, str]:
+    """Return which weights of a model of transformers 4 are tied, and to which others.
+
+    It names those that are, but not to what: the model itself shows it or, if `to_empty` has torn
+    all of them off, another one of its configuration.
+    """
+    ties = _shared(module)
+    if not ties and getattr(module, "_tied_weights_keys", None):
+        with contextlib.suppress(Exception), torch.device("meta"):
+            ties = _shared(plain_class(module)._from_config(copy.deepcopy(module.config)))
+    return ties
+
+
+def _shared(module: torch.nn.Module) -> dict[str, str]:
+    """Return the places of tensors that are registered elsewhere, too, and where that is first."""
+    first: dict[int, Place] = {}
+    found = {}
+    for place, tensor in registered(module, ""):
+        source = first.setdefault(id(tensor), place)
+        if (source.module, source.attribute) != (place.module, place.attribute):
+            found[place.name] = source.name
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .names import plain_modules
+from .names import is_hugging_face, plain_modules
 
 RESETS = ("reset_parameters", "_reset_parameters")
 BUFFERS = ("init_non_persistent_buffers", "rope_init", "reset_buffers")
@@ -43,12 +43,6 @@ def run(model: torch.nn.Module) -> None:
 def is_of_timm(module: torch.nn.Module) -> bool:
     """Return whether a module is one of timm's."""
     return type(module).__module__.startswith("timm.")
-
-
-def is_hugging_face(module: torch.nn.Module) -> bool:
-    """Return whether a module is a model of Hugging Face."""
-    kind = type(module)
-    return hasattr(kind, "_initialize_weights") and hasattr(kind, "_init_weights")
 
 
 @torch.no_grad()
