@@ -9,6 +9,7 @@ KEYED, ROWS = "tests/values/test_keyed.py", "tests/values/test_rows.py"
 ORTHOGONAL = "tests/initializers/test_orthogonal.py"
 PTX = "tests/cuda/test_ptx_runs.py"
 GROW = "tests/tables/test_verify_and_grow.py"
+CONSTRUCTORS = "tests/torch/test_constructors.py"
 SCHEMES, SCOPE = "tests/torch/test_schemes.py", "tests/keras/test_scope.py"
 BAD_INPUT = "tests/values/test_fill.py::test_bad_input"
 
@@ -246,6 +247,27 @@ FAULTS = [
         "torch/names",
         ("ties that to_empty tears off", "    if whole:\n", "    if False:\n",
          f"{SCHEMES}::test_a_tie_that_to_empty_broke_is_tied_again"),
+        ("ties of transformers 4", "ties = _ties_of_release_4(module)", "ties = {}",
+         f"{CONSTRUCTORS}::test_a_model_of_transformers_4_keeps_its_ties_and_its_backbone"),
+    ),
+    *_guards(
+        "torch/schemes",
+        ("backbones that only constructors know", "if id(module) in of_timm:", "if False:",
+         f"{CONSTRUCTORS}::test_a_model_of_transformers_4_keeps_its_ties_and_its_backbone"),
+    ),
+    *_guards(
+        "torch/constructors",
+        ("new tensors of ones", '{"zeros": 0, "ones": 1}', '{"zeros": 0, "ones": 0}',
+         f"{CONSTRUCTORS}::test_a_model_is_initialized_as_its_constructors_do"),
+        ("counterparts of another shape", "tuple(made.shape) != root.shape", "made.ndim != len(root.shape)",
+         f"{CONSTRUCTORS}::test_a_model_that_is_another_one_is_refused"),
+    ),
+    *_guards(
+        "torch/doubts",
+        ("other constants", "now_std != then_std or now_mean != then_mean", "now_std != then_std",
+         f"{CONSTRUCTORS}::test_a_model_of_another_distribution_is_told_of_once"),
+        ("another spread", "not 0.8 < float(now_std / then_std) < 1.25", "False",
+         f"{CONSTRUCTORS}::test_a_model_of_another_distribution_is_told_of_once"),
     ),
     *_guards(
         "torch/modules",

@@ -27,6 +27,7 @@ class Net(torch.nn.Module):
         self.scale = torch.nn.Parameter(torch.tensor(2.5))
         self.token = torch.nn.Parameter(0.02 * torch.randn(1, 1, 2048))
         self.gamma = torch.nn.Parameter(torch.full((32,), 1e-6))
+        self.beta = torch.nn.Parameter(torch.ones(32))
         layer = torch.nn.TransformerEncoderLayer(32, 2, 64)
         self.layers = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head = torch.nn.Linear(32, classes)
@@ -71,6 +72,7 @@ def test_a_model_is_initialized_as_its_constructors_do():
         "scale": torch.tensor(2.5),
         "token": seeded.normal_(torch.empty(1, 1, 2048), seed=derive(7, "token")) * 0.02,
         "gamma": torch.full((32,), 1e-6),
+        "beta": torch.ones(32),
         "head.weight": seeded.trunc_normal_(
             torch.empty(5, 32), std=0.02, seed=derive(7, "head.weight")
         ),
@@ -232,6 +234,59 @@ def test_parameters_that_a_constructor_does_not_know_are_refused():
         seeded.init_module_(model, seed=7)
 
 
+class Backbone(torch.nn.Sequential):
+    """As timm's: initialized when it is made, and not by what is around it."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Linear(16, 64))
+        torch.nn.init.uniform_(self[0].weight, 2, 3)
+
+
+Backbone.__module__ = "timm.models.backbone"
+
+
+class Old(torch.nn.Module):
+    """As models of transformers 4, which do not say to what a weight is tied."""
+
+    _tied_weights_keys = ("head.weight",)
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.words = torch.nn.Embedding(20, 16, padding_idx=0)
+        self.backbone = Backbone()
+        self.head = torch.nn.Linear(16, 20, bias=False)
+        for module in (self.words, self.head):
+            self._initialize_weights(module)
+        self.head.weight = self.words.weight
+
+    @classmethod
+    def _from_config(cls, config):
+        return cls(config)
+
+    def _initialize_weights(self, module):
+        self._init_weights(module)
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+            module.weight.normal_(std=0.02)
+        if isinstance(module, torch.nn.Embedding):
+            module.weight[module.padding_idx].zero_()
+
+
+@pytest.mark.parametrize("make", [lambda build: build(), emptied])
+def test_a_model_of_transformers_4_keeps_its_ties_and_its_backbone(make):
+    model = seeded.init_module_(make(lambda: Old({})), seed=7)
+    assert model.head.weight is model.words.weight
+    expected = seeded.normal_(torch.empty(20, 16), std=0.02, seed=derive(7, "words.weight"))
+    expected[0] = 0
+    assert torch.equal(model.words.weight, expected)
+    name = "backbone.0.weight"
+    drawn = seeded.uniform_(torch.empty(64, 16), 2, 3, seed=derive(7, name))
+    assert torch.equal(model.get_parameter(name), drawn)
+
+
 # Who is told
 
 
@@ -259,6 +314,9 @@ def test_a_model_of_another_distribution_is_told_of_once():
     assert "the values of 0.weight were not" in message
     assert "using=seedbed.torch.as_built" in message
     (message,) = told(Convolutions(torch.nn.init.zeros_))
+    norm = torch.nn.LayerNorm(64)
+    torch.nn.init.constant_(norm.weight, 0.5)
+    assert len(told(norm)) == 1
 
 
 @pytest.mark.parametrize(

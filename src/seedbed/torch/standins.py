@@ -116,7 +116,7 @@ class Root:
             if self.initial is None:
                 raise UnreadableError(
                     f"{self.name or 'a tensor'}: is read before the initialization sets it; give "
-                    "using= that does"
+                    "using= that does, such as seedbed.torch.as_built(…)"
                 )
             value = self.initial()
         else:
