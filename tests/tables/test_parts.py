@@ -15,7 +15,7 @@ from seedbed import initializers, tables
 from seedbed.errors import StorageError
 from seedbed.storage.atomic import Folder
 from seedbed.storage.locks import locked
-from seedbed.tables import pipeline, state
+from seedbed.tables import finishing, pipeline, state
 from seedbed.tables.job import Job
 from tests import processes
 
@@ -406,3 +406,45 @@ def test_who_comes_too_late_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(tables.OutputError, match="another job has just finished it"):
         tables.write(path, INIT, SHAPE)
     assert os.listdir(tmp_path) == ["table.npy"]
+
+
+SLOWLY = """
+import sys, time
+from seedbed import initializers, tables
+from seedbed.storage.atomic import Folder
+
+replace = Folder.replace
+
+def slowly(folder, old, new):
+    if new == "zarr.json":
+        time.sleep(1)
+    replace(folder, old, new)
+    if new == "zarr.json":
+        time.sleep(1)
+
+Folder.replace = slowly
+init = initializers.TruncatedNormal(seed=5)
+part = int(sys.argv[2]), 2
+options = {"chunk_rows": 100, "shard_rows": 500}
+tables.write(sys.argv[1], init, (1000, 33), **options, part=part, resume=True)
+"""
+
+
+def test_two_parts_that_end_at_the_same_moment(tmp_path, monkeypatch):
+    """Each finds all parts complete: one does the last step, the other waits for it."""
+    path = tmp_path / "table.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(finishing, "try_finish", lambda *_, **__: ["held back"])
+        for number in (1, 2):
+            tables.write(path, INIT, (1000, 33), chunk_rows=100, shard_rows=500, part=(number, 2))
+    assert not path.exists()
+    with contextlib.ExitStack() as stack:
+        programs = [processes.python(SLOWLY, path, number) for number in (1, 2)]
+        begun = [stack.enter_context(processes.started(program)) for program in programs]
+        for process in begun:
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors[-3000:]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["table.zarr"]
+    assert not list(path.glob("*.new"))
+    found = tables.open(path)["weight"]
+    np.testing.assert_array_equal(found[:], INIT((1000, 33)))

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ..locks import renewed_lock
 from ..storage.atomic import Folder, failing, refusing, resolved
 from ..storage.direct import read_all
 from ..storage.foreign import local_path, mapping, open_regular, read_small, understanding
-from ..storage.locks import locked
+from ..storage.locks import TakenError, locked
 from . import comparing, state
 from .configurations import absent_array
 from .layout import Extent, File
@@ -31,6 +32,7 @@ from .state import State
 
 Opened = Callable[[File], contextlib.AbstractContextManager[int]]
 
+WAIT = 0.05  # seconds, after which a part looks again whether another one is at the last step
 _turn = renewed_lock()  # who reads the shards of another thread takes its locks on them
 
 
@@ -163,7 +165,9 @@ def try_finish(
     missing = _missing(output, parts, folder, saved.output)
     if missing:
         return [] if _is_published(output, folder) else missing
-    with _turn:
+    with _turn, _alone(output, parts, folder):
+        if parts > 1 and _is_published(output, folder):  # by another part, while this one waited
+            return []
         try:
             _check_kept(output, saved)
             _check_parts(output, parts, own, folder, fds, check)
@@ -182,6 +186,26 @@ def try_finish(
                 raise
     _clear(output, parts, folder)
     return []
+
+
+@contextlib.contextmanager
+def _alone(output: Output, parts: int, folder: Folder) -> Iterator[None]:
+    """Wait until no other part is at the last step, and keep others from it.
+
+    The lock is on the state of the first part, which is removed at the end.
+    """
+    with contextlib.ExitStack() as stack:
+        while parts > 1:
+            try:
+                name = state.name_of(output, Part(1, parts))
+                stack.enter_context(locked(folder, name, 1, 1, create=False))
+            except TakenError:
+                time.sleep(WAIT)
+                continue
+            except FileNotFoundError:
+                pass
+            break
+        yield
 
 
 def _write_last(output: Output, folder: Folder) -> None:
