@@ -15,7 +15,7 @@ from seedbed import initializers, tables
 from seedbed.errors import StorageError
 from seedbed.storage.atomic import Folder
 from seedbed.storage.locks import locked
-from seedbed.tables import finishing, pipeline, state
+from seedbed.tables import pipeline, state
 from seedbed.tables.job import Job
 from tests import processes
 
@@ -408,43 +408,47 @@ def test_who_comes_too_late_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["table.npy"]
 
 
-SLOWLY = """
+TOGETHER = """
 import sys, time
+from pathlib import Path
 from seedbed import initializers, tables
 from seedbed.storage.atomic import Folder
+from seedbed.tables import finishing
 
-replace = Folder.replace
+path, part = Path(sys.argv[1]), (int(sys.argv[2]), 2)
+replace, try_finish = Folder.replace, finishing.try_finish
 
 def slowly(folder, old, new):
-    if new == "zarr.json":
-        time.sleep(1)
+    if new != "zarr.json":
+        return replace(folder, old, new)
+    time.sleep(0.3)
     replace(folder, old, new)
-    if new == "zarr.json":
-        time.sleep(1)
+    time.sleep(1)
 
-Folder.replace = slowly
+def together(*arguments, **options):
+    for number in (1, 2):
+        while not (path.parent / "ready" / str(number)).exists():
+            (path.parent / "ready" / sys.argv[2]).touch()
+            time.sleep(0.01)
+    return try_finish(*arguments, **options)
+
+Folder.replace, finishing.try_finish = slowly, together
 init = initializers.TruncatedNormal(seed=5)
-part = int(sys.argv[2]), 2
-options = {"chunk_rows": 100, "shard_rows": 500}
-tables.write(sys.argv[1], init, (1000, 33), **options, part=part, resume=True)
+tables.write(path, init, (1000, 33), chunk_rows=100, shard_rows=500, part=part)
 """
 
 
-def test_two_parts_that_end_at_the_same_moment(tmp_path, monkeypatch):
+def test_two_parts_that_end_at_the_same_moment(tmp_path):
     """Each finds all parts complete: one does the last step, the other waits for it."""
     path = tmp_path / "table.zarr"
-    with monkeypatch.context() as patch:
-        patch.setattr(finishing, "try_finish", lambda *_, **__: ["held back"])
-        for number in (1, 2):
-            tables.write(path, INIT, (1000, 33), chunk_rows=100, shard_rows=500, part=(number, 2))
-    assert not path.exists()
+    (tmp_path / "ready").mkdir()
     with contextlib.ExitStack() as stack:
-        programs = [processes.python(SLOWLY, path, number) for number in (1, 2)]
+        programs = [processes.python(TOGETHER, path, number) for number in (1, 2)]
         begun = [stack.enter_context(processes.started(program)) for program in programs]
         for process in begun:
             _, errors = process.communicate(timeout=60)
             assert process.returncode == 0, errors[-3000:]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["table.zarr"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["ready", "table.zarr"]
     assert not list(path.glob("*.new"))
     found = tables.open(path)["weight"]
     np.testing.assert_array_equal(found[:], INIT((1000, 33)))

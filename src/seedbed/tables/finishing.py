@@ -190,22 +190,26 @@ def try_finish(
 
 @contextlib.contextmanager
 def _alone(output: Output, parts: int, folder: Folder) -> Iterator[None]:
-    """Wait until no other part is at the last step, and keep others from it.
-
-    The lock is on the state of the first part, which is removed at the end.
-    """
+    """Wait until no other part is at the last step, and keep others from it."""
+    name = _lock_of(output)
     with contextlib.ExitStack() as stack:
         while parts > 1:
             try:
-                name = state.name_of(output, Part(1, parts))
-                stack.enter_context(locked(folder, name, 1, 1, create=False))
+                stack.enter_context(locked(folder, name, 1, 1))
             except TakenError:
                 time.sleep(WAIT)
                 continue
-            except FileNotFoundError:
-                pass
             break
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # an empty file, which the next one removes
+                if parts > 1:
+                    folder.remove(name)
+
+
+def _lock_of(output: Output) -> str:
+    return f"{output.partial.name}.lock"
 
 
 def _write_last(output: Output, folder: Folder) -> None:
@@ -368,6 +372,7 @@ def clean(output: Output) -> None:
         found = folder.stat(name)
         if found is None or folder.same(name, output.target.name):
             folder.remove(name)
+            folder.remove(_lock_of(output))
             for name in state.names(folder, output.target):
                 saved = state.load_if_there(folder, name)
                 if saved is not None and saved.complete:
