@@ -109,7 +109,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _is_own(module: str) -> bool:
-    return module.partition(".")[0] in ("seedbed", "seedbed_kernels")
+    wrapping = ("torch._dynamo.eval_frame", "torch.utils._contextlib")  # own functions, as asked
+    return module.partition(".")[0] in ("seedbed", "seedbed_kernels") or module in wrapping
 
 
 def brief(value: Any) -> str:

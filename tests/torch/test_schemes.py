@@ -91,6 +91,13 @@ def test_a_compiled_model_and_functions_in_compiled_code():
     expected = normal(torch.empty(8))
     assert torch.equal(torch.compile(normal, backend="eager")(torch.empty(8)), expected)
 
+    import warnings
+    with warnings.catch_warnings(record=True) as caught:  # of whoever calls, not of PyTorch's code
+        warnings.simplefilter("always")
+        init = initializers.RandomNormal()
+        init((4,)), init((4,))
+    assert [one.filename for one in caught] == ["<string>"], caught
+
     def plain(x):  # no tensor leads into it
         init = initializers.GlorotUniform(seed=3)
         part = init((4, 8), window=(slice(1, 2), slice(0, 8)))
