@@ -109,7 +109,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _is_own(module: str) -> bool:
-    wrapping = ("torch._dynamo.eval_frame", "torch.utils._contextlib")  # own functions, as asked
+    wrapping = ("torch._dynamo.eval_frame", "torch.utils._contextlib")  # what is around own code
     return module.partition(".")[0] in ("seedbed", "seedbed_kernels") or module in wrapping
 
 

@@ -115,6 +115,40 @@ def test_a_checkpoint_is_written_as_constructors_say(tmp_path):
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
+class Views(torch.nn.Module):
+    """Parameters that are parts of what was drawn, or lie in another order."""
+
+    def __init__(self):
+        super().__init__()
+        whole = torch.arange(60.0).reshape(10, 6) + torch.zeros(10, 6)
+        self.turned = torch.nn.Parameter(torch.randn(64, 16).t())
+        halves = torch.randn(2, 512)
+        self.first = torch.nn.Parameter(halves[0])
+        self.second = torch.nn.Parameter(halves[1])
+        self.part = torch.nn.Parameter(whole[2:7, 1:3])
+
+
+def test_parameters_that_are_views_of_what_was_made():
+    model = seeded.init_module_(Views(), seed=7, using=seeded.as_built(Views))
+    found = values(model)
+    expected = torch.arange(60.0).reshape(10, 6)[2:7, 1:3]
+    assert torch.equal(found["part"], expected)
+    for name in ("turned", "first", "second"):
+        assert abs(float(found[name].std()) - 1) < 0.2
+    assert not torch.equal(found["first"], found["second"])
+    assert same(seeded.init_module_(emptied(Views), seed=7, using=seeded.as_built(Views)), model)
+
+
+def test_a_part_of_memory_that_nobody_has_set_is_refused():
+    def build():
+        layer = torch.nn.Linear(6, 5)
+        layer.weight = torch.nn.Parameter(torch.empty(10, 6)[2:7])
+        return layer
+
+    with pytest.raises(ArgumentError, match="is read before the initialization sets it"):
+        seeded.init_module_(build(), seed=7, using=seeded.as_built(build))
+
+
 def test_weights_of_a_given_norm_are_made_of_the_constructors_values():
     def build():
         return torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(64, 8), dim=0)

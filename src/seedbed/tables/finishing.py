@@ -191,21 +191,22 @@ def try_finish(
 @contextlib.contextmanager
 def _alone(output: Output, parts: int, folder: Folder) -> Iterator[None]:
     """Wait until no other part is at the last step, and keep others from it."""
+    if parts == 1:  # which has the lock of all
+        yield
+        return
     name = _lock_of(output)
     with contextlib.ExitStack() as stack:
-        while parts > 1:
+        while True:
             try:
                 stack.enter_context(locked(folder, name, 1, 1))
+                break
             except TakenError:
                 time.sleep(WAIT)
-                continue
-            break
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # an empty file, which the next one removes
-                if parts > 1:
-                    folder.remove(name)
+                folder.remove(name)
 
 
 def _lock_of(output: Output) -> str:

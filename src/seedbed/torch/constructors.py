@@ -15,7 +15,7 @@ from ..errors import ArgumentError, ArgumentTypeError
 from .names import is_hugging_face, plain_class, plain_modules, registered
 from .recording import Recording, active
 from .standins import Root, StandIn, afresh
-from .steps import Copy, Fill
+from .steps import Fill
 
 FACTORIES = {"empty", "zeros", "ones", "full"}
 
@@ -56,11 +56,13 @@ def as_built(build: Callable[[], torch.nn.Module]) -> Callable[[torch.nn.Module]
         ).named("as_built")
 
     def initialize(model: torch.nn.Module) -> None:
-        made = _built(build, active())
+        recording = active()
+        made = _built(build, recording)
         for place, tensor in registered(model, ""):
             if not isinstance(tensor, StandIn) or tensor.root.touched:
                 continue
-            if not take(tensor.root, made.get(place.name)) and not place.buffer:
+            taken = take(tensor.root, made.get(place.name), recording)
+            if not taken and not place.buffer:
                 raise ArgumentError(
                     f"{place.name}: build makes no parameter of this name and of shape "
                     f"{tensor.root.shape}"
@@ -82,18 +84,23 @@ def of_hugging_face(session: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def take(root: Root, made: Any) -> bool:
+def take(root: Root, made: Any, recording: Recording) -> bool:
     """Do to a parameter what a constructor did to its counterpart, if there is one of its shape."""
     if made is None or tuple(made.shape) != root.shape or made.device.type == "meta":
         return False
-    if not isinstance(made, StandIn):
-        root.add(Copy(root.meta, made.detach().clone()))
-    elif made.root.value is not None:
-        root.add(Copy(root.meta, made.root.value))
-    else:
+    if _is_whole(made):
         for step in made.root.steps:
             root.add(afresh(step))
+    else:
+        recording.copy(StandIn(root), made)
     return True
+
+
+def _is_whole(made: Any) -> bool:
+    """Return whether a tensor is all that a root stands for, and has not been read yet."""
+    if not isinstance(made, StandIn) or made.root.value is not None:
+        return False
+    return tuple(made.meta.shape) == made.root.shape and made.meta.is_contiguous()
 
 
 class Constructing(Recording):

@@ -147,7 +147,7 @@ class Recording(TorchDispatchMode):
     def _in_place(self, func: Any, base: str, first: StandIn, args: Any, kwargs: Any) -> Any:
         rest = args[1:]
         if base == "copy_":
-            self._copy(first, rest[0])
+            self.copy(first, rest[0])
         elif base in ("fill_", "zero_") and numbers_only(rest, kwargs):
             first.root.add(Fill(first.meta, func, *kept(rest, kwargs)))
         elif is_pointwise(func, base) and numbers_only(rest, kwargs) and first.root.value is None:
@@ -156,7 +156,8 @@ class Recording(TorchDispatchMode):
             self._really(func, args, kwargs)
         return first
 
-    def _copy(self, first: StandIn, source: torch.Tensor) -> None:
+    def copy(self, first: StandIn, source: torch.Tensor) -> None:
+        """Write down that a stand-in has the values of another tensor."""
         root = first.root
         if not isinstance(source, StandIn):
             root.add(Copy(first.meta, source.detach().clone()))

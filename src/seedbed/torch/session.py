@@ -146,7 +146,8 @@ class Session:
         """Write down that constructors set what nothing else does, if they made it alike."""
         for one in unset:
             root = self.source(one)
-            any(constructors.take(root, made.get(place.name)) for place in one.places)
+            found = (made.get(place.name) for place in one.places)
+            any(constructors.take(root, each, self.recording) for each in found)
 
     def check(self, *, untouched: str) -> None:
         """Refuse a model of which something has not been set, unless it may be kept."""
