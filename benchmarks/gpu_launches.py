@@ -2,7 +2,7 @@
 
     PYTHONPATH=src:kernels:. python3 -m benchmarks.gpu_launches
 
-`fills_cuda` launches up to `BLOCKS` blocks a multiprocessor, and `fills_cuda.registers` limits the
+`launch_cuda` launches up to `BLOCKS` blocks a multiprocessor; `kernels_cuda.registers` limits the
 registers of a thread. Both were chosen by counts of machine code (results/gpu-static.md), which do
 not know how long a warp waits. This times each kernel with others, all of them in turn and several
 times, and prints a table: GB/s as it is now, and how fast others are in units of that. Exit code:
@@ -16,7 +16,7 @@ from typing import Any
 
 from seedbed.errors import DeviceError
 from seedbed.gpu.array import kernel_dtype
-from seedbed.gpu.driver import numba_cuda, ready
+from seedbed.gpu.driver import ready
 from seedbed.values.dtypes import as_dtype
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform, kernel_sampler
 
@@ -35,11 +35,13 @@ SIZE, ROUNDS = 2**28, 7
 
 def compiled(sampler: Any, dtype: str, limit: int | None) -> Any:
     """Return a kernel with a limit on registers."""
-    from seedbed_kernels import cubins_cuda, fills_cuda
+    from seedbed_kernels import kernels_cuda, launch_cuda
 
-    capability = tuple(numba_cuda().get_current_device().compute_capability)
-    name, function, _ = fills_cuda.kernel_of(type(sampler), dtype, capability, keyed=False)
-    return cubins_cuda.compiled(f"{name}-of-{limit}", function, limit)
+    def limited(capability: tuple[int, int]) -> Any:
+        used = kernels_cuda.drawing(type(sampler), dtype, False, capability)
+        return used._replace(name=f"{used.name}-of-{limit}", registers=limit)
+
+    return launch_cuda.kernel(limited)
 
 
 def filling(sampler: Any, out: Any, kernel: Any, launch: tuple[int, int] | None) -> None:
@@ -56,8 +58,9 @@ def filling(sampler: Any, out: Any, kernel: Any, launch: tuple[int, int] | None)
 
 def milliseconds(call: Callable[[], None]) -> float:
     """Return how long a call takes on the GPU."""
-    gpu = numba_cuda()
-    begin, end = gpu.event(), gpu.event()
+    from seedbed_kernels.cuda_shim import cuda
+
+    begin, end = cuda.event(), cuda.event()
     begin.record()
     call()
     end.record()
@@ -110,8 +113,9 @@ def main() -> int:
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 2
-    for line in table(gpu):
-        print(line, flush=True)
+    with gpu.gpus[0]:
+        for line in table(gpu):
+            print(line, flush=True)
     return 0
 
 

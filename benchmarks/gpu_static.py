@@ -170,14 +170,14 @@ def count(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -
     """Return what is counted of a kernel of the tests and kernels that are imported."""
     from tests.cuda.test_ptx import kernel_ptx
 
-    from seedbed_kernels import fills_cuda
+    from seedbed_kernels import kernels_cuda
 
     core: Any = importlib.import_module("cuda.core")  # neither has types for these
     driver: Any = importlib.import_module("numba.cuda.cudadrv.driver")
     ptx = kernel_ptx(sampler, dtype, capability, keyed=keyed)
     options = core.LinkerOptions(
         arch="sm_{}{}".format(*capability),
-        max_register_count=fills_cuda.registers(sampler, dtype, capability, keyed),
+        max_register_count=kernels_cuda.registers(sampler, dtype, capability, keyed),
         ptxas_options=["-v"],
     )
     linker = driver.Linker(core.ObjectCode.from_ptx(ptx.encode()), options=options)

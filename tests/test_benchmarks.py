@@ -83,11 +83,11 @@ def test_the_benchmark_of_launches_times_a_kernel_with_others():
     pytest.importorskip("numba_cuda")
     code = """
         from benchmarks import gpu_launches
-        from seedbed_kernels import fills_cuda
+        from seedbed_kernels import fills_cuda, launch_cuda
         from seedbed_kernels.cuda_shim import cuda
         from tests.cuda import conftest
         conftest.complete_simulator()
-        fills_cuda.FEWEST = fills_cuda.WARPS = 1
+        launch_cuda.FEWEST = fills_cuda.WARPS = 1
         gpu_launches.milliseconds = lambda call: call() or 0.5
         gpu_launches.DTYPES, gpu_launches.RECIPES = ("bfloat16",), gpu_launches.RECIPES[:2]
         gpu_launches.BLOCKS, gpu_launches.LIMITS, gpu_launches.ROUNDS = (1,), (None, 64), 1

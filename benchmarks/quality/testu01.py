@@ -7,6 +7,7 @@ be run in pieces.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import ctypes
 import dataclasses
@@ -15,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numba
 import numpy as np
@@ -142,12 +144,18 @@ def run(battery: str, number: int, stream: str, again: int = 0) -> list[Finding]
     ]
 
 
+def run_before(end: float, *arguments: Any) -> list[Finding] | None:
+    """Do what `run` does, unless it is too late to begin."""
+    return run(*arguments) if time.monotonic() < end else None
+
+
 def main() -> int:
     """Run what the report lacks of a battery; return 1 if a test failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.testu01")
     parser.add_argument("battery", choices=BATTERIES)
     parser.add_argument("--streams", nargs="+", choices=STREAMS, default=list(STREAMS))
     parser.add_argument("--seconds", type=float, default=1e9, help="no test begins after so many")
+    parser.add_argument("--jobs", type=int, default=1, help="tests that run at a time")
     parser.add_argument("--tests", nargs="+", type=int, help="their numbers; default: all")
     parser.add_argument("--again", type=int, help="print what other words give, and report nothing")
     options = parser.parse_args()
@@ -159,14 +167,19 @@ def main() -> int:
         return 0
     path = FOLDER / "testu01.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    begin = time.monotonic()
-    for stream in options.streams:
-        for number in numbers:
-            key = f"{options.battery} {stream} {number}"
-            if key in known or time.monotonic() - begin > options.seconds:
-                continue
-            known[key] = [dataclasses.asdict(each) for each in run(options.battery, number, stream)]
-            path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    end = time.monotonic() + options.seconds
+    # TestU01 has global state: a process for each test.
+    with concurrent.futures.ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
+        tests = {
+            pool.submit(run_before, end, options.battery, number, stream): key
+            for stream in options.streams
+            for number in numbers
+            if (key := f"{options.battery} {stream} {number}") not in known
+        }
+        for test in concurrent.futures.as_completed(tests):
+            if (found := test.result()) is not None:
+                known[tests[test]] = [dataclasses.asdict(each) for each in found]
+                path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
     groups: dict[str, list[Finding]] = {}
     for battery in BATTERIES:
         for stream in STREAMS:

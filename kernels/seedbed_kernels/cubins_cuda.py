@@ -1,155 +1,113 @@
-"""Linked CUDA kernels kept on the disk, under the rules that `machine_code` has for the CPU's.
+"""CUDA kernels compiled, linked and kept on the disk, by the rules `machine_code` has for the CPU.
 
 Compiling and linking a kernel takes up to seconds; the machine code of one GPU (a cubin) is kept
 under a name that tells all that it depends on: the kernels' code, the compute capability, the
-releases of compiler, linker and `numba-cuda`, Numba's settings and the types of the arguments.
-The processor is not in it: a container image may be made on one machine and run on another.
-`numba-cuda` still packs the arguments and launches, so a process imports Numba all the same.
+releases of compiler, linker and `numba-cuda`, and Numba's settings. The processor is not in it: a
+container image may be made on one machine and run on another. A process that finds what it needs
+never imports Numba.
 """
 
 import contextlib
 import importlib.metadata
 import os
+import re
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from numba import types
-
-from . import cuda_release, disk_cache, machine_code
-from .compiling import SIMULATED
-from .cuda_shim import cuda
+from . import cuda_release, disk_cache, driver_cuda, machine_code
 
 # Of Numba's settings this one decides where code is kept, and not what it is.
 PLACE = "NUMBA_CACHE_DIR"
 
+Capability = tuple[int, int]
 
-def compiled(name: str, function: Callable[..., None], registers: int | None = None) -> Any:
-    """Return what launches a kernel: what `cuda.jit` returns, with machine code from the disk.
 
-    Parameters
+class Described(NamedTuple):
+    """A kernel that may have to be compiled.
+
+    Attributes
     ----------
     name : str
-        Of the kernel: no other has it, and its code depends on nothing else but the sources here.
-    function : callable
-        The kernel in Python.
-    registers : int, optional
+        No other kernel has it, and its code depends on nothing else but the sources here.
+    define : callable
+        Returns the kernel in Python and its Numba signature; the only one to import Numba.
+    registers : int or None
         The most that a thread may have.
     """
-    if SIMULATED:
-        return cuda.jit(function)
-    options: dict[str, Any] = {} if registers is None else {"max_registers": registers}
-    dispatcher = cuda.jit(**options)(function)
-    cubins = Cubins(name, registers)
-    compile_now = dispatcher.compile
 
-    def compile_alone(signature: Any) -> Any:
-        file = cubins.file(signature)
-        if file is None or disk_cache.read(file):
-            return compile_now(signature)
-        with disk_cache.alone(file):
-            return compile_now(signature)
-
-    dispatcher._cache, dispatcher.compile = cubins, compile_alone
-    return dispatcher
+    name: str
+    define: Callable[[], tuple[Callable[..., None], Any]]
+    registers: int | None = None
 
 
-def keep_ahead(
-    name: str,
-    function: Callable[..., None],
-    registers: int | None,
-    signature: Any,
-    capability: tuple[int, int],
-) -> None:
-    """Compile and keep a kernel, unless it is kept already, for a GPU that need not be here.
-
-    Meanwhile no other thread may work on a GPU.
+def load(kernel: Described, capability: Capability) -> tuple[bytes, bytes]:
+    """Return the name of a kernel's entry and its machine code, compiled if it is not kept.
 
     Parameters
     ----------
-    name, function, registers
-        As `compiled` takes them.
-    signature : Numba signature
-        The types of the arguments that it will be launched with.
+    kernel : Described
     capability : (int, int)
-        Of the GPU.
+        Of the GPU, which need not be here.
     """
-    kernel = compiled(name, function, registers)
-    with _pretending(capability):
-        file = kernel._cache.file(signature)
-        if file is None or disk_cache.read(file):
-            return
+    file = file_name(kernel, capability)
+    content = file and disk_cache.read(file)
+    if not content:
         with disk_cache.alone(file):
-            made = cuda.dispatcher._Kernel(function, _types(signature), **kernel.targetoptions)
-            kernel._cache.save_overload(signature, made)
+            content = file and disk_cache.read(file)
+            if not content:
+                content = b"\0".join(_compiled(kernel, capability))
+                machine_code.keep(file, content)
+    entry, _, code = content.partition(b"\0")
+    return entry, code
+
+
+def file_name(kernel: Described, capability: Capability) -> str | None:
+    """Return what the file of a kernel is called, or None if none may be kept."""
+    settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_"))
+    return machine_code.file_name(
+        kernel.name,
+        "cubin",
+        capability,
+        cuda_release.compiler(),
+        cuda_release.linker() or driver_cuda.get_version(),
+        importlib.metadata.version("numba-cuda"),
+        [(k, v) for k, v in settings if k != PLACE],
+        kernel.registers,
+        processor=False,
+    )
+
+
+def _compiled(kernel: Described, capability: Capability) -> tuple[bytes, bytes]:
+    """Return the name of a kernel's entry, and its machine code."""
+    from .cuda_shim import cuda
+
+    function, signature = kernel.define()
+    options = {"debug": False, "opt": True, "device": False, "abi": "numba"}
+    with _pretending(cuda.dispatcher, capability):
+        ptx, _ = cuda.compile(function, signature, cc=capability, **options)
+    ptx = re.sub(r"(?m)^\.common .*;\n", "", ptx)  # that nothing uses, in any order
+    entry = re.search(r"\.entry\s+([\w$]+)", ptx)
+    assert entry is not None
+    return entry[1].encode(), cuda_release.link(ptx, capability, kernel.registers)
 
 
 @contextlib.contextmanager
-def _pretending(capability: tuple[int, int]) -> Iterator[None]:
-    """Have Numba compile for a GPU as if it were the current one; there is no other way to say so.
+def _pretending(dispatcher: Any, capability: Capability) -> Iterator[None]:
+    """Have Numba take a GPU for the current one, in this thread, as it types device functions.
 
-    It asks for it where it types device functions, and where it links.
+    So it calls no driver: the GPU need not be here.
     """
-    device = SimpleNamespace(compute_capability=capability)
-    devices = cuda.cudadrv.devices
-    replaced = [
-        (cuda, "get_current_device", lambda: device),
-        (cuda.dispatcher, "get_current_device", lambda: device),
-        (devices, "get_context", lambda *_: SimpleNamespace(device=device)),
-    ]
-    with contextlib.ExitStack() as restored:
-        for place, attribute, stand_in in replaced:
-            restored.callback(setattr, place, attribute, getattr(place, attribute))
-            setattr(place, attribute, stand_in)
-        yield
+    from numba.core.compiler_lock import global_compiler_lock
 
-
-class Cubins:
-    """What `numba.cuda` asks before it compiles, and tells afterwards."""
-
-    def __init__(self, name: str, registers: int | None) -> None:
-        self.name, self.registers = name, registers
-
-    def file(self, signature: Any) -> str | None:
-        """Return what the file for some argument types is called, or None if none may be kept."""
-        driver = cuda.cudadrv.driver
-        settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_"))
-        return machine_code.file_name(
-            self.name,
-            "cubin",
-            tuple(cuda.get_current_device().compute_capability),
-            cuda_release.compiler(),
-            cuda_release.linker() or driver.get_version(),
-            importlib.metadata.version("numba-cuda"),
-            [(k, v) for k, v in settings if k != PLACE],
-            self.registers,
-            str(_types(signature)),
-            processor=False,
+    device, thread = SimpleNamespace(compute_capability=capability), threading.get_ident()
+    with global_compiler_lock:
+        others = dispatcher.get_current_device
+        dispatcher.get_current_device = lambda: (
+            device if threading.get_ident() == thread else others()
         )
-
-    def load_overload(self, signature: Any, target: Any) -> Any:
-        """Return the kernel for some argument types, or None if it is to be compiled."""
-        file = self.file(signature)
-        content = file and disk_cache.read(file)
-        if not content:
-            return None
-        entry, _, code = content.partition(b"\0")
-        name, arguments = entry.decode(), types.void(*_types(signature))
-        with contextlib.suppress(AttributeError, TypeError):  # of another release of `numba-cuda`
-            library = cuda.codegen.CUDACodeLibrary(None, self.name, name, self.registers)
-            cubin = cuda.cudadrv.driver.ObjectCode.from_cubin(code)
-            library._cubin_cache[library._ensure_cc(None)] = cubin
-            library._finalized = True
-            kernel = cuda.dispatcher._Kernel
-            return kernel._rebuild(False, name, arguments, library, False, False, None, [])
-        return None
-
-    def save_overload(self, signature: Any, kernel: Any) -> None:
-        """Keep a kernel that has just been compiled."""
-        with contextlib.suppress(AttributeError, TypeError):
-            content = kernel.entry_name.encode() + b"\0" + kernel._codelibrary.get_cubin().code
-            machine_code.keep(self.file(signature), content)
-
-
-def _types(signature: Any) -> tuple[Any, ...]:
-    return tuple(getattr(signature, "args", signature))
+        try:
+            yield
+        finally:
+            dispatcher.get_current_device = others

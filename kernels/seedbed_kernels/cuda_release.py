@@ -2,8 +2,7 @@
 
 A linker refuses what a newer compiler writes. PyTorch for CUDA 12 loads the linker of its own
 release for the whole process when it is imported, `cuda.bindings` takes the one that is loaded, and
-the compiler is that of CUDA 13. `fit` gives `numba.cuda` the linker that is installed beside the
-compiler then.
+the compiler is that of CUDA 13. `link` takes the linker that is installed beside the compiler then.
 """
 
 import contextlib
@@ -31,27 +30,18 @@ f32:32:32-f64:64:64-v16:16:16-v32:32:32-v64:64:64-v128:128:128-n16:32:64"
 _KINDS = {"cubin": 1, "ptx": 2, "ltoir": 3, "fatbin": 4, "object": 5, "library": 6}  # nvJitLink's
 _OLDEST_LINKER = (12, 3)  # that `cuda.core` takes: where it is older, the driver links
 
-_chosen: list[Release] = []  # the linker's, if `fit` chose it
 
-
-def fit(driver: Any) -> None:
-    """Load both from the wheels of one release; have `numba.cuda` link with that linker.
-
-    Parameters
-    ----------
-    driver : module
-        `numba.cuda.cudadrv.driver`, before anything is compiled. Its `Linker` is replaced where the
-        linker that `cuda.bindings` takes is older than the compiler.
-    """
+@functools.cache
+def _own() -> ctypes.CDLL | None:
+    """Return the wheels' linker where the one that `cuda.bindings` takes is too old; else None."""
     library, compiled = _load(), compiler()
     if library is None or compiled is None:
-        return
+        return None
     release = _version(library)
-    if (linker() or release) < compiled <= release:
-        driver.Linker = functools.partial(Linker, library)
-        _chosen.append(release)
+    return library if (_bound() or release) < compiled <= release else None
 
 
+@functools.cache
 def _load() -> ctypes.CDLL | None:
     """Load the wheels' compiler, so that it is the one found, and their linker; return this."""
     try:
@@ -70,6 +60,7 @@ def _load() -> ctypes.CDLL | None:
 @functools.cache
 def compiler() -> Release | None:
     """Return the release of the compiler, as it writes it into its code; None without one."""
+    _load()
     try:
         from cuda.bindings import nvvm  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -90,8 +81,12 @@ def compiler() -> Release | None:
 
 def linker() -> Release | None:
     """Return the release of the linker in use; None without one, where the driver links."""
-    if _chosen:
-        return _chosen[0]
+    own = _own()
+    return _bound() if own is None else _version(own)
+
+
+def _bound() -> Release | None:
+    """Return the release of the linker that `cuda.bindings` takes."""
     try:
         from cuda.bindings import nvjitlink  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -99,6 +94,21 @@ def linker() -> Release | None:
     except (ImportError, RuntimeError):
         return None
     return (major, minor) if (major, minor) >= _OLDEST_LINKER else None
+
+
+def link(ptx: str, capability: tuple[int, int], registers: int | None) -> bytes:
+    """Return the machine code of PTX for a GPU; a thread may have only so many registers."""
+    from cuda.core import Linker as CoreLinker  # pyright: ignore[reportAttributeAccessIssue]
+    from cuda.core import LinkerOptions, ObjectCode  # pyright: ignore[reportAttributeAccessIssue]
+
+    own = _own()
+    make = CoreLinker if own is None else functools.partial(Linker, own)
+    options = LinkerOptions(arch="sm_{}{}".format(*capability), max_register_count=registers)
+    linker = make(ObjectCode.from_ptx(ptx.encode()), options=options)
+    try:
+        return bytes(linker.link("cubin").code)
+    finally:
+        linker.close()
 
 
 @functools.cache
@@ -120,7 +130,7 @@ def _version(library: ctypes.CDLL) -> Release:
 
 
 class Linker:
-    """A linker as `numba.cuda` uses that of `cuda.core`, with a library of our choice.
+    """A linker like that of `cuda.core`, with a library of our choice.
 
     Parameters
     ----------

@@ -4,28 +4,21 @@ What is drawn, and how, stands in `tiles_cuda` and `keyed_cuda`. Everything is q
 stream: nothing is allocated, copied from the GPU, or waited for.
 """
 
-import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from . import cubins_cuda, keyed_cuda, tiles_cuda
-from .compiling import SIMULATED
-from .cuda_shim import cuda
+from . import kernels_cuda, launch_cuda
+from .launch_cuda import WARPS, Launch, block_count
 from .layout import LANES, position, precision, slots, tile_values
-from .redraws_cuda import WARPS
-from .samplers import REJECTING, TailNormal, TruncatedNormal
 
-BLOCKS = 24  # most for each multiprocessor: 2, 3, 4 or 6 are there at a time
-FEWEST = 128  # blocks, as far as there may be so many: Numba warns of fewer
-AXES = 6  # over the runs of a row, that a launch can take
-RUNS = 2**31  # likewise
+AXES = kernels_cuda.AXES  # over the runs of a row, in one launch
+RUNS = 2**31  # in one launch
 
 Key = tuple[np.uint64, np.uint64, np.uint64]
-Launch = tuple[int, int]
 
 
 class Place(NamedTuple):
@@ -135,7 +128,7 @@ class Filler(_Fills):
             step,
             place.stride,
         )
-        padding = AXES - len(place.shape)
+        padding = kernels_cuda.AXES - len(place.shape)
         strides = [position(stride, self._real) for stride in (*[0] * padding, *place.strides)]
         _kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
             out,
@@ -207,7 +200,7 @@ class KeyedFiller(_Fills):
         group = slots(self._real)
         lanes = rows * ((column + width - 1) // group - column // group + 1)
         together, itemsize = group * out.dtype.itemsize, out.dtype.itemsize
-        steps = _address(out) - column * itemsize, stride * itemsize
+        steps = launch_cuda.address(out) - column * itemsize, stride * itemsize
         blocks, warps = launch or (block_count(-(-lanes // (LANES * WARPS))), WARPS)
         _keyed_kernel(self._kind, out.dtype.name)[blocks, warps * LANES, stream](
             out,
@@ -257,74 +250,16 @@ def _int64(number: int) -> np.int64:
     return np.int64((number + 2**63) % 2**64 - 2**63)
 
 
-def _address(out: Any) -> int:
-    interface = getattr(out, "__cuda_array_interface__", None) or out.__array_interface__
-    return interface["data"][0]
-
-
 def _kernel(sampler: type, dtype: str) -> Any:
-    return _compiled(sampler, dtype, _capability(), keyed=False)
+    return launch_cuda.kernel(kernels_cuda.drawing, sampler, dtype, False)
 
 
 def _keyed_kernel(sampler: type, dtype: str) -> Any:
-    return _compiled(sampler, dtype, _capability(), keyed=True)
+    return launch_cuda.kernel(kernels_cuda.drawing, sampler, dtype, True)
 
 
-@functools.cache
-def _compiled(sampler: type, dtype: str, capability: tuple[int, int], keyed: bool) -> Any:
-    return cubins_cuda.compiled(*kernel_of(sampler, dtype, capability, keyed))
-
-
-def kernel_of(
-    sampler: type, dtype: str, capability: tuple[int, int], keyed: bool
-) -> tuple[str, Callable[..., None], int | None]:
-    """Return a kernel as `cubins_cuda.compiled` takes it: name, function and registers."""
-    make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
-    name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"
-    native = capability >= (8, 0) and not SIMULATED  # it rounds to bfloat16 itself
-    return name, make(sampler, dtype, native), registers(sampler, dtype, capability, keyed)
-
-
-def _capability() -> tuple[int, int]:
-    return tuple(cuda.get_current_device().compute_capability)
-
-
-def registers(
-    sampler: type, dtype: str, capability: tuple[int, int], keyed: bool = False
-) -> int | None:
-    """Return the most registers a thread of a kernel may have, or None for as many as it takes.
-
-    A multiprocessor has 65,536. Left alone the assembler takes up to 122 for a kernel that draws
-    again, of which two blocks fit. With these limits most have three or four, and nothing spills.
-    """
-    if sampler not in REJECTING:
-        return 64 if keyed else None
-    double, tail = dtype == "float64", sampler is TailNormal
-    if keyed and not tail:
-        return 72 if double else 64
-    if keyed or capability < (9, 0):
-        return 96 if double and sampler is not TruncatedNormal else 80
-    if capability >= (12, 0) and sampler is TruncatedNormal:
-        return 72 if double else 56
-    return None
-
-
-def make_constant_kernel() -> Callable[..., None]:
-    """Return the Python function of the kernel of `constant`."""
-
-    def kernel(out, even, odd):
-        index, step = np.uint64(cuda.grid(1)), np.uint64(cuda.gridsize(1))
-        size = np.uint64(out.size)
-        while index < size:
-            out[index] = odd if index & np.uint64(1) else even
-            index += step
-
-    return kernel
-
-
-@functools.cache
-def _constant_kernel() -> Any:
-    return cubins_cuda.compiled("constant", make_constant_kernel())
+def _constant_kernel(word: str) -> Any:
+    return launch_cuda.kernel(kernels_cuda.constant, word)
 
 
 def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | None = None) -> None:
@@ -341,10 +276,4 @@ def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | No
     """
     if out.size:
         blocks, warps = launch or (block_count(-(-out.size // (LANES * WARPS))), WARPS)
-        _constant_kernel()[blocks, warps * LANES, stream](out, even, odd)
-
-
-def block_count(useful: int) -> int:
-    """Return how many blocks to launch where so many would have work."""
-    most = BLOCKS * cuda.get_current_device().MULTIPROCESSOR_COUNT
-    return min(max(useful, FEWEST), most)
+        _constant_kernel(out.dtype.name)[blocks, warps * LANES, stream](out, even, odd)

@@ -91,7 +91,7 @@ def rounded(q: Any, dtype: np.dtype, xp: Any) -> Any:
 
 
 def on_stream(stream: Any) -> Any:
-    """Return a context in which CuPy works on a stream of `numba.cuda`."""
+    """Return a context in which CuPy works on a CUDA stream."""
     streams, handle = importlib.import_module("cupy").cuda, int(stream)
     return streams.ExternalStream(handle) if handle > 1 else streams.Stream.null
 
@@ -113,10 +113,9 @@ def haar(
     corner, shape, key, gain
         As `haar_cpu.haar` takes them.
     stream : CUDA stream, optional
-        Of `numba.cuda`: where the work is queued.
+        Where the work is queued.
     """
-    from . import fills_cuda
-    from .cuda_shim import cuda
+    from . import driver_cuda, fills_cuda
 
     if out.size == 0:
         return
@@ -126,7 +125,7 @@ def haar(
     with on_stream(stream):
         x = cupy.empty((corner[1] + out.shape[1], shape[0]), real)
         draw = fills_cuda.Filler(normal, x.dtype)
-        flat = cuda.as_cuda_array(x.reshape(-1), sync=False)
+        flat = driver_cuda.host().as_cuda_array(x.reshape(-1), sync=False)
         draw(flat, 0, flat.size, draw.WHOLE, fills_cuda.packed_key(key), stream)
         q = columns(x, corner, out.shape, gain, cupy, linalg.solve_triangular)
         out[...] = rounded(q, out.dtype, cupy)

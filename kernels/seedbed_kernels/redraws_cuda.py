@@ -14,10 +14,10 @@ import numpy as np
 from . import draws
 from .compiling import scalar
 from .cuda_shim import cuda
+from .launch_cuda import WARPS
 from .layout import LANES, precision, slots
 from .samplers import REJECTING
 
-WARPS = 8  # most in a block
 ALL_LANES = 0xFFFFFFFF
 WAITING = 2 * LANES  # slots of a warp's queue: fewer than 32 wait before a tile adds up to 32
 

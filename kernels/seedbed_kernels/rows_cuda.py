@@ -1,63 +1,23 @@
 """Rows in the memory of a CUDA GPU that are set to one value, or copied: nothing is drawn for them.
 
-They lie at one distance from each other; what is between stays as it is. A warp does a row.
+They lie at one distance from each other; what is between stays as it is.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import cubins_cuda
-from .cuda_shim import cuda
-from .fills_cuda import Launch, block_count
+from . import kernels_cuda, launch_cuda
+from .launch_cuda import WARPS, Launch, block_count
 from .layout import LANES
-from .redraws_cuda import WARPS
 
 
-def make_set_kernel() -> Callable[..., None]:
-    """Return the Python function of the kernel of `set_rows`."""
-
-    def kernel(out, ids, limit, rows, width, stride, even, odd):
-        row, step = np.uint64(cuda.grid(1) // LANES), np.uint64(cuda.gridsize(1) // LANES)
-        while row < rows:
-            number = limit
-            if ids.size:
-                number = ids[row]
-            if number >= limit:
-                column = np.uint64(cuda.laneid)
-                while column < width:
-                    out[row * stride + column] = odd if column & np.uint64(1) else even
-                    column += np.uint64(LANES)
-            row += step
-
-    return kernel
+def _set_kernel(word: str) -> Any:
+    return launch_cuda.kernel(kernels_cuda.set_rows, word)
 
 
-def make_copy_kernel() -> Callable[..., None]:
-    """Return the Python function of the kernel of `copy_rows`."""
-
-    def kernel(out, values, rows, width, stride):
-        row, step = np.uint64(cuda.grid(1) // LANES), np.uint64(cuda.gridsize(1) // LANES)
-        while row < rows:
-            column = np.uint64(cuda.laneid)
-            while column < width:
-                out[row * stride + column] = values[row * width + column]
-                column += np.uint64(LANES)
-            row += step
-
-    return kernel
-
-
-@functools.cache
-def _set_kernel() -> Any:
-    return cubins_cuda.compiled("set-rows", make_set_kernel())
-
-
-@functools.cache
-def _copy_kernel() -> Any:
-    return cubins_cuda.compiled("copy-rows", make_copy_kernel())
+def _copy_kernel(word: str) -> Any:
+    return launch_cuda.kernel(kernels_cuda.copy_rows, word)
 
 
 def set_rows(
@@ -89,7 +49,7 @@ def set_rows(
         ids, limit = outside or (out[:0].view(np.uint64), 0)
         sizes = [np.uint64(number) for number in (limit, rows, width, stride)]
         blocks, warps = launch or (block_count(-(-rows // WARPS)), WARPS)
-        _set_kernel()[blocks, warps * LANES, stream](out, ids, *sizes, *values)
+        _set_kernel(out.dtype.name)[blocks, warps * LANES, stream](out, ids, *sizes, *values)
 
 
 def copy_rows(
@@ -112,4 +72,4 @@ def copy_rows(
     if rows and width:
         sizes = [np.uint64(number) for number in (rows, width, stride)]
         blocks, warps = launch or (block_count(-(-rows // WARPS)), WARPS)
-        _copy_kernel()[blocks, warps * LANES, stream](out, values, *sizes)
+        _copy_kernel(out.dtype.name)[blocks, warps * LANES, stream](out, values, *sizes)

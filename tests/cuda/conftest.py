@@ -17,7 +17,7 @@ def pytest_configure(config):
 def complete_simulator():
     """Give the simulator what it lacks of a warp's and a device's functions."""
     from numba.cuda.simulator.api import stream
-    from numba.cuda.simulator.cudadrv import devices, driver
+    from numba.cuda.simulator.cudadrv import devices
     from numba.cuda.simulator.cudadrv.devices import FakeCUDADevice
     from numba.cuda.simulator.kernelapi import FakeCUDAModule
 
@@ -37,18 +37,17 @@ def complete_simulator():
     FakeCUDADevice.MULTIPROCESSOR_COUNT, FakeCUDADevice.id = 1, 0
     stream.__int__ = lambda self: 1  # its handle: that of the legacy default stream
     devices._SIMULATOR_CC = (9, 0)
-    driver.get_version = lambda: (99, 0)  # a driver that takes every release
 
-    from seedbed_kernels import fills_cuda
+    from seedbed_kernels import launch_cuda
 
-    fills_cuda.FEWEST = 2  # a simulated block takes as long as it would with work
+    launch_cuda.FEWEST = 2  # a simulated block takes as long as it would with work
 
 
 def gpu() -> bool:
     """Return whether there is a GPU to run on."""
-    from seedbed_kernels.cuda_shim import cuda
+    from seedbed_kernels import driver_cuda
 
-    return not SIMULATED and cuda.is_available() and len(cuda.gpus) > 0
+    return not SIMULATED and driver_cuda.cuda_error() is None and len(driver_cuda.gpus) > 0
 
 
 def pytest_collection_modifyitems(items):

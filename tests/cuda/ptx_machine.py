@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from .ptx_instructions import BITS, PtxError, operation, rsqrt, type_of
-from .ptx_memory import POISON, REGION, WARP, Memory, address_space
+from .ptx_memory import POISON, WARP, Memory, address_space
 from .ptx_program import Instruction, Kernel, parts
 
 ALL_LANES = 0xFFFFFFFF
@@ -400,7 +400,8 @@ class Run:
             return [(self.shared, slice(None))]
         found, missing = [], addresses.size
         for memory in self.memories:
-            inside = addresses // np.uint64(REGION) == np.uint64(memory.address // REGION)
+            offsets = addresses - np.uint64(memory.address)  # below the address: a huge number
+            inside = offsets < np.uint64(memory.bytes.size)
             count = int(np.count_nonzero(inside))
             if count:
                 missing -= count

@@ -45,6 +45,7 @@ class Kernel:
         entry = re.search(r"\.entry\s+(\w+)\s*\((.*?)\)[^{]*(\{.*)", text, re.DOTALL)
         if entry is None or text.count(".entry") != 1 or ".func" in text:
             raise PtxError("a module must hold one kernel and no function")
+        self.name = entry[1]
         self.parameters = re.findall(_PARAMETER, entry[2])
         if len(self.parameters) != entry[2].count(".param"):
             raise PtxError("a parameter is not a plain number")

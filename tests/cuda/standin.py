@@ -1,4 +1,4 @@
-"""A stand-in for `numba.cuda` and its driver: it writes down what is called, and does nothing.
+"""A stand-in for `driver_cuda` and kernels: it writes down what is called, and does nothing.
 
 What it lacks is an `AttributeError`, so a call that nobody has thought of makes a test fail.
 """
@@ -51,7 +51,7 @@ class Event:
 
 
 class Gpu:
-    """What Seedbed calls of `numba.cuda`; `calls` has the calls, in order."""
+    """What Seedbed calls of `driver_cuda`; `calls` has the calls, in order."""
 
     def __init__(self, count=2):
         self.calls = []
@@ -66,10 +66,6 @@ class Gpu:
     def as_cuda_array(self, memory, sync):
         assert sync is False
         return Memory(self, memory.__cuda_array_interface__["shape"][0], memory)
-
-    def current_context(self):
-        clear = lambda: self.calls.append(("clear",))  # noqa: E731
-        return types.SimpleNamespace(deallocations=types.SimpleNamespace(clear=clear))
 
     def device_array(self, size, dtype, stream=0):
         self.calls.append(("allocate", size))
@@ -135,15 +131,14 @@ class Memory:
 
 
 def installed(monkeypatch, **options):
-    """Return a stand-in that all of Seedbed takes for `numba.cuda`."""
+    """Return a stand-in that all of Seedbed takes for `driver_cuda`."""
     from seedbed.gpu import adopt, array, driver
-    from seedbed_kernels import cuda_shim, fills_cuda, rows_cuda
+    from seedbed_kernels import driver_cuda, fills_cuda, rows_cuda
 
     gpu = Gpu(**options)
     for module in (adopt, array, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(cuda_shim, "cuda", gpu)
-    monkeypatch.setattr(fills_cuda, "cuda", gpu)
+    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
     for name in ("_kernel", "_keyed_kernel", "_constant_kernel"):
         monkeypatch.setattr(fills_cuda, name, gpu.kernel(name.strip("_")))
     for name in ("_set_kernel", "_copy_kernel"):

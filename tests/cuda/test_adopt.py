@@ -12,7 +12,7 @@ import pytest
 from seedbed.gpu import DeviceArray, adopt, dlpack, driver
 from seedbed.gpu.memory import Bytes
 from seedbed.gpu.rows import DeviceRows
-from seedbed_kernels import cuda_shim
+from seedbed_kernels import driver_cuda
 
 from . import standin
 
@@ -32,7 +32,7 @@ def two_gpus(monkeypatch):
     )
     for module in (adopt, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(cuda_shim, "device_of", {4096: 1, 4098: 1, 4100: 1, 8192: 0}.get)
+    monkeypatch.setattr(driver_cuda, "device_of", {4096: 1, 4098: 1, 4100: 1, 8192: 0}.get)
 
 
 class Foreign:

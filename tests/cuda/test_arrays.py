@@ -14,6 +14,7 @@ from seedbed import initializers
 from seedbed.gpu import DeviceArray, adopt, ahead, array, driver, memory
 from seedbed.gpu.ids import DeviceIds
 from seedbed.gpu.staging import Staging
+from seedbed_kernels import driver_cuda
 
 from . import standin
 
@@ -22,7 +23,7 @@ VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 
 class HostMemory:
-    """Bytes of the host, as `numba.cuda` wraps those of a GPU."""
+    """Bytes of the host, as `driver_cuda` wraps those of a GPU."""
 
     def __init__(self, values):
         self.values = values
@@ -40,7 +41,7 @@ class HostMemory:
 
 
 class HostGpu:
-    """What Seedbed calls of `numba.cuda` for two GPUs whose memory is the host's."""
+    """What Seedbed calls of `driver_cuda` for two GPUs whose memory is the host's."""
 
     def __init__(self):
         self.gpus = [standin.Device(), standin.Device()]
@@ -72,7 +73,7 @@ def gpu(monkeypatch):
     gpu = HostGpu()
     for module in (adopt, array, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(array, "numba_cuda", lambda: gpu)
+    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
     monkeypatch.setattr(memory, "cupy", lambda: None)
     monkeypatch.setattr(driver, "check", lambda gpu, number: None)
     monkeypatch.setattr(adopt, "check", lambda gpu, number: None)

@@ -1,4 +1,4 @@
-"""Where memory of a GPU comes from; CuPy and the driver are stand-ins."""
+"""Memory of CuPy's pool; CuPy and the driver are stand-ins."""
 
 import contextlib
 import types
@@ -8,26 +8,15 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
-from seedbed import initializers
 from seedbed.gpu import DeviceArray, memory
 from seedbed_kernels import haar_cuda
 
 from . import standin
 
-ZEROS = initializers.Zeros()
-
 
 @pytest.fixture
 def gpu(monkeypatch):
     return standin.installed(monkeypatch)
-
-
-@pytest.mark.parametrize(("rows", "cleared"), [(2**24 - 1, False), (2**24, True)])
-def test_large_arrays_free_first_what_waits_to_be_freed(gpu, monkeypatch, rows, cleared):
-    monkeypatch.setattr(memory, "cupy", lambda: None)
-    ZEROS((rows,), device="cuda")
-    calls = [("allocate", 4 * rows), ("constant_kernel", 1)]
-    assert gpu.calls == ([("clear",)] if cleared else []) + calls
 
 
 def test_cupys_pool_is_used_where_cupy_is_installed(gpu, monkeypatch):

@@ -11,15 +11,15 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
-from cuda.core import LinkerOptions, ObjectCode
+from cuda.core import Linker, LinkerOptions, ObjectCode
 from numba import cuda, types
 from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.typing.typeof import typeof
 
-from seedbed_kernels import ahead_cuda, fills_cuda, rows_cuda, samplers
-from seedbed_kernels.ahead_cuda import signature
+from seedbed_kernels import driver_cuda, fills_cuda, kernels_cuda, rows_cuda, samplers
 from seedbed_kernels.floats import ROUNDED
+from seedbed_kernels.kernels_cuda import signature
 from seedbed_kernels.samplers import (
     REJECTING,
     NarrowNormal,
@@ -79,8 +79,7 @@ def compiled(function, argument_types, capability, contracting=True, compile_ir=
 
 
 def kernel(sampler, dtype, capability, keyed):
-    _, function, _ = fills_cuda.kernel_of(sampler, dtype, capability, keyed)
-    return function, signature(sampler, dtype, keyed)
+    return kernels_cuda.drawing(sampler, dtype, keyed, capability).define()
 
 
 @kept
@@ -130,7 +129,7 @@ def assemble(ptx, capability, most=None):
     """Return what the assembler says of registers, of which there may be a limit, and memory."""
     arch = f"sm_{capability[0]}{capability[1]}"
     options = LinkerOptions(arch=arch, verbose=True, ptxas_options=["-v"], max_register_count=most)
-    linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+    linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
     try:
         linker.link("cubin")
         return linker.get_info_log()
@@ -227,7 +226,7 @@ def test_contraction_would_be_seen():
 @each_capability
 @each_kernel
 def test_machine_code(sampler, dtype, capability, keyed):
-    most = fills_cuda.registers(sampler, dtype, capability, keyed)
+    most = kernels_cuda.registers(sampler, dtype, capability, keyed)
     log = assemble(kernel_ptx(sampler, dtype, capability, keyed=keyed), capability, most)
     assert " 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in log
     registers = int(re.search(r"Used (\d+) registers", log)[1])
@@ -241,7 +240,7 @@ def machine_code(ptx, capability, fusing):
     arch = f"sm_{capability[0]}{capability[1]}"
     fmad = f"--fmad={str(fusing).lower()}"  # the linker's own option of this name changes nothing
     options = LinkerOptions(arch=arch, ptxas_options=[fmad])
-    linker = cuda.cudadrv.driver.Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+    linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
     try:
         elf = bytes(linker.link("cubin").code)
     finally:
@@ -300,12 +299,7 @@ def test_constant(dtype, capability):
 
 def stored(name, dtype):
     """Return a kernel that only stores, and its argument types."""
-    (found,) = (
-        (function, signature)
-        for each, function, _, signature in ahead_cuda.storing()
-        if each == name and signature.args[0].dtype == getattr(types, dtype)
-    )
-    return found
+    return getattr(kernels_cuda, name.replace("-", "_"))(dtype, (9, 0)).define()
 
 
 @each_capability
@@ -320,12 +314,12 @@ def test_rows(dtype, name, capability):
 
 def test_every_kernel_is_here():
     kinds = {kind for kind in vars(samplers).values() if hasattr(kind, "_fields")}
-    assert {sampler for sampler, _ in KERNELS} == set(ahead_cuda.SAMPLERS) == kinds
+    assert {sampler for sampler, _ in KERNELS} == set(kernels_cuda.SAMPLERS) == kinds
     assert {dtype for _, dtype in KERNELS} == set(ROUNDED)
 
 
 class Launched:
-    """Stands for what `cuda.jit` returns, and keeps what it is launched with."""
+    """Stands for a kernel, and keeps what it is launched with."""
 
     def __init__(self):
         self.launches = []
@@ -373,7 +367,7 @@ def test_what_is_compiled_to_store_is_what_is_launched(monkeypatch, dtype):
     ):  # fmt: skip
         kernel = Launched()
         place = f"_{name.partition('-')[0]}_kernel"
-        monkeypatch.setattr(module, place, lambda kernel=kernel: kernel)
+        monkeypatch.setattr(module, place, lambda word, kernel=kernel: kernel)
         for call in calls:
             call()
         assert len(kernel.launches) == len(calls)
@@ -383,13 +377,13 @@ def test_what_is_compiled_to_store_is_what_is_launched(monkeypatch, dtype):
 
 @pytest.mark.parametrize(("processors", "small", "large"), [(132, 128, 132 * 24), (4, 96, 96)])
 def test_how_many_blocks_are_launched(monkeypatch, processors, small, large):
-    """Numba warns of fewer than 128, so the few that a small fill needs are padded."""
+    """At least 128, if the GPU can have so many."""
     kernel = Launched()
     device = python_types.SimpleNamespace(MULTIPROCESSOR_COUNT=processors)
-    monkeypatch.setattr(fills_cuda.cuda, "get_current_device", lambda: device)
+    monkeypatch.setattr(driver_cuda, "get_current_device", lambda: device)
     monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: kernel)
     monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: kernel)
-    monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda: kernel)
+    monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda word: kernel)
     parameters, key = samplers.Uniform(*[1.0] * 4), fills_cuda.packed_key((7, 0, 0))
     fill, keyed = (
         kind(parameters, np.dtype(np.float32))

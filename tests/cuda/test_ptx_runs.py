@@ -21,7 +21,7 @@ from seedbed.values.host import HostArray
 from seedbed.values.recipes import TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed.values.selection import Keys
-from seedbed_kernels import fills_cuda, rows_cuda, samplers
+from seedbed_kernels import driver_cuda, fills_cuda, rows_cuda, samplers
 
 from . import ptx_machine, ptx_program
 from .kept import kept
@@ -102,7 +102,7 @@ def each_text(request):
 
 
 class OnTheMachine:
-    """Stands for what `cuda.jit` returns."""
+    """Stands for a kernel on a GPU."""
 
     def __init__(self, text, order=None, root=rsqrt):
         self.kernel = ptx_program.Kernel(text)
@@ -125,7 +125,7 @@ class OnTheMachine:
 def machine(monkeypatch):
     """A function that puts a kernel's text in the place of the compiled kernel."""
     device = python_types.SimpleNamespace(MULTIPROCESSOR_COUNT=1)
-    monkeypatch.setattr(fills_cuda.cuda, "get_current_device", lambda: device)
+    monkeypatch.setattr(driver_cuda, "get_current_device", lambda: device)
 
     def use(text, **options):
         kernel = OnTheMachine(text, **options)
@@ -341,7 +341,7 @@ def test_constants(monkeypatch, dtype):
     odd, even = np.array([2**63 + 12345, 2**62 + 54321], np.uint64).astype(dtype)
     for text in {neutral(stored_ptx("constant", dtype, capability)) for capability in CAPABILITIES}:
         kernel = OnTheMachine(text)
-        monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda kernel=kernel: kernel)
+        monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda word, kernel=kernel: kernel)
         for count, launch in ((1, (1, 1)), (1001, (2, 3)), (64, (3, 1))):
             expected = np.resize(np.array([even, odd], dtype), count)
             assert expected.tobytes() == written(
@@ -363,7 +363,7 @@ def test_rows_are_set(monkeypatch, dtype, gap):
     even, odd = np.array([2**63 + 12345, 2**62 + 54321], np.uint64).astype(dtype)
     for text in {neutral(stored_ptx("set-rows", dtype, capability)) for capability in CAPABILITIES}:
         kernel = OnTheMachine(text)
-        monkeypatch.setattr(rows_cuda, "_set_kernel", lambda kernel=kernel: kernel)
+        monkeypatch.setattr(rows_cuda, "_set_kernel", lambda word, kernel=kernel: kernel)
         for limit, width, launch in SETS:
             expected = np.full((len(ids), width + gap), 77, dtype)
             for row, number in enumerate(ids.tolist()):
@@ -386,7 +386,7 @@ def test_rows_are_copied(monkeypatch, dtype):
         neutral(stored_ptx("copy-rows", dtype, capability)) for capability in CAPABILITIES
     }:
         kernel = OnTheMachine(text)
-        monkeypatch.setattr(rows_cuda, "_copy_kernel", lambda kernel=kernel: kernel)
+        monkeypatch.setattr(rows_cuda, "_copy_kernel", lambda word, kernel=kernel: kernel)
         for rows, width, gap, launch in ((9, 70, 3, (1, 8)), (5, 1, 1, (2, 3)), (1, 33, 0, (1, 1))):
             values = np.arange(1, rows * width + 1).astype(dtype)
             expected = np.full((rows, width + gap), 77, dtype)

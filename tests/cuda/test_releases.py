@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib.metadata
-import types
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from cuda.core import LinkerOptions, ObjectCode
 
 from seedbed.errors import DeviceError
 from seedbed.gpu import adopt, ahead, driver
-from seedbed_kernels import cuda_release, cuda_shim
+from seedbed_kernels import cuda_release, driver_cuda
 from tests import processes
 
 from . import standin
@@ -53,49 +52,30 @@ def cuda_12():
 
 # PyTorch for CUDA 12 loads its linker like this when it is imported.
 IMPORT_ORDER = """
-import ctypes, types as python_types
+import ctypes
 ctypes.CDLL({path!r}, ctypes.RTLD_GLOBAL)
-from numba.cuda import dispatcher
-from cuda.core import Linker
-from seedbed_kernels import cuda_release, tiles_cuda
-from seedbed_kernels.cuda_shim import cuda
+from cuda.core import Linker, LinkerOptions, ObjectCode
+from seedbed_kernels import cubins_cuda, cuda_release, kernels_cuda
 from seedbed_kernels.samplers import Normal
-from tests.cuda.test_ptx import signature
 
-device = python_types.SimpleNamespace(compute_capability=(9, 0))
-dispatcher.get_current_device = lambda: device
 assert cuda_release.linker() >= cuda_release.compiler() >= (13, 0)
-arguments = signature(Normal, "float32")
-driver, kernel = cuda.cudadrv.driver, tiles_cuda.make_kernel(Normal, "float32", True)
-for output in ("ptx", "ltoir"):
-    code, _ = cuda.compile(
-        kernel, arguments, cc=(9, 0), device=False, abi="numba", output=output
-    )
-    ours, theirs = driver.Linker, Linker
-    for driver.Linker in (ours, theirs):
-        linker = driver._Linker(cc=(9, 0), lto=output == "ltoir")
-        if output == "ptx":
-            linker.add_ptx(code.encode())
-        else:
-            linker.add_ltoir(code)
-        try:
-            linked = b"ELF" in linker.complete().code[:4]
-        except Exception as error:
-            linked = type(error).__name__
-        print(output, linked)
-    driver.Linker = ours
+link, texts = cuda_release.link, []
+cuda_release.link = lambda ptx, *more: texts.append(ptx) or link(ptx, *more)
+_, code = cubins_cuda.load(kernels_cuda.drawing(Normal, "float32", False, (9, 0)), (9, 0))
+print("own", code[:4] == b"\\x7fELF")
+options = LinkerOptions(arch="sm_90")
+try:
+    Linker(ObjectCode.from_ptx(texts[0].encode()), options=options).link("cubin")
+except Exception as error:
+    print("cuda.core", type(error).__name__)
 """
 
 
-def test_kernels_link_where_pytorch_for_cuda_12_was_imported_first():
+def test_kernels_link_where_pytorch_for_cuda_12_was_imported_first(tmp_path):
     """`cuda.core` on its own takes the linker of CUDA 12, and fails."""
-    lines = processes.output(IMPORT_ORDER.format(path=cuda_12())).splitlines()
-    assert [line for line in lines if line.startswith(("ptx", "ltoir"))] == [
-        "ptx True",
-        "ptx nvJitLinkError",
-        "ltoir True",
-        "ltoir nvJitLinkError",
-    ]
+    code = IMPORT_ORDER.format(path=cuda_12())
+    lines = processes.output(code, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert lines == ["own True", "cuda.core nvJitLinkError"]
 
 
 def own_linker(code):
@@ -132,7 +112,7 @@ def test_a_code_that_does_not_link_is_told_with_the_linkers_own_words():
         ((12, 9), (12, 9), (13, 0), None),
         ((12, 4), (12, 9), (12, 2), None),
         ((12, 4), None, (12, 4), None),
-        (None, (12, 9), (12, 9), None),
+        (None, (12, 9), (12, 9), "libNVVM, the compiler: pip install 'seedbed[cuda]'"),
         (
             (13, 5),
             (12, 9),
@@ -166,17 +146,11 @@ def test_a_code_that_does_not_link_is_told_with_the_linkers_own_words():
 def test_releases_that_do_not_fit_are_told(monkeypatch, compiler, linker, driver_release, needed):
     monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
     monkeypatch.setattr(cuda_release, "linker", lambda: linker)
-    gpu = types.SimpleNamespace(
-        is_available=lambda: True,
-        cuda_error=lambda: None,
-        gpus=["a GPU"],
-        cudadrv=types.SimpleNamespace(
-            driver=types.SimpleNamespace(get_version=lambda: driver_release)
-        ),
-    )
-    monkeypatch.setattr(cuda_shim, "cuda", gpu)
+    monkeypatch.setattr(driver_cuda, "cuda_error", lambda: None)
+    monkeypatch.setattr(driver_cuda, "gpus", ["a GPU"])
+    monkeypatch.setattr(driver_cuda, "get_version", lambda: driver_release)
     if needed is None:
-        assert driver.ready() is gpu
+        assert driver.ready() is driver_cuda
     else:
         with pytest.raises(DeviceError) as caught:
             driver.ready()
@@ -238,7 +212,6 @@ def test_what_compiling_ahead_needs(monkeypatch, compiler, linker, needed):
     monkeypatch.setattr(cuda_release, "capabilities", lambda: KNOWN)
     monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
     monkeypatch.setattr(cuda_release, "linker", lambda: linker)
-    monkeypatch.setattr(cuda_shim, "cuda", types.SimpleNamespace())
     with pytest.raises(DeviceError) as caught:
         ahead.capability_of("60")
     assert str(caught.value).startswith(f"--cuda 60 needs {needed}")
@@ -260,7 +233,7 @@ def test_a_linker_that_is_too_old_is_none(monkeypatch, version, used):
     """`cuda.core` has the driver link, then."""
     from cuda.bindings import nvjitlink
 
-    monkeypatch.setattr(cuda_release, "_chosen", [])
+    monkeypatch.setattr(cuda_release, "_own", lambda: None)
     monkeypatch.setattr(nvjitlink, "version", lambda: version)
     assert cuda_release.linker() == used
 

@@ -12,7 +12,7 @@ pytest.importorskip("numba_cuda", reason="needs pip install 'seedbed[cuda]'")
 
 from seedbed import initializers
 from seedbed.gpu import DeviceArray, dlpack
-from seedbed_kernels import cuda_shim
+from seedbed_kernels import driver_cuda
 
 from . import standin
 
@@ -138,7 +138,7 @@ def test_ids_on_another_gpu_are_refused(gpu):
     ],
 )
 def test_rows_of_a_wider_array_are_filled_where_they_are(gpu, monkeypatch, init, calls):
-    monkeypatch.setattr(cuda_shim, "device_of", lambda pointer: 0)
+    monkeypatch.setattr(driver_cuda, "device_of", lambda pointer: 0)
     interface = {"shape": SHAPE, "typestr": "<f4", "data": (4096, False), "strides": (64, 4)}
     out = types.SimpleNamespace(__cuda_array_interface__={**interface, "stream": 77})
     assert init((100, 4), rows=slice(0, 60, 10), out=out) is out
@@ -180,7 +180,7 @@ def test_arrays_of_jax_are_not_written_to(gpu):
 
 @pytest.mark.parametrize("current", [0, 1])
 def test_it_is_the_current_gpu(gpu, monkeypatch, current):
-    """That of the thread, which CuPy, Numba and CUDA set; without one `numba.cuda` says 0."""
+    """That of the thread, which CuPy, Numba and CUDA set; without one it is 0."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     gpu.current = current
     assert INIT(SHAPE, device="cuda").device == current

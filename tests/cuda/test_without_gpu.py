@@ -13,7 +13,7 @@ import pytest
 from seedbed import cli, initializers
 from seedbed.cli import info
 from seedbed.gpu import array, driver
-from seedbed_kernels import cuda_shim
+from seedbed_kernels import cuda_release, driver_cuda
 from tests import processes
 
 from . import standin
@@ -21,17 +21,17 @@ from . import standin
 INIT = initializers.RandomNormal(seed=7)
 
 
-def numba_cuda(error=None, gpus=("a GPU",), compiler=True):
-    """Return a stand-in for `numba.cuda`, which knows no error before the driver has started."""
-    found = []
+@pytest.fixture
+def machine(monkeypatch):
+    """A function that makes this machine one with a driver, or an error of it, and GPUs."""
+    monkeypatch.setattr(driver_cuda, "get_version", lambda: (99, 0))
 
-    def is_available():
-        found.append(error)
-        return error is None and compiler
+    def make(error=None, gpus=("a GPU",), compiler=(13, 0)):
+        monkeypatch.setattr(driver_cuda, "cuda_error", lambda: error)
+        monkeypatch.setattr(driver_cuda, "gpus", gpus)
+        monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
 
-    return types.SimpleNamespace(
-        is_available=is_available, cuda_error=lambda: found[-1] if found else None, gpus=gpus
-    )
+    return make
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def numba_cuda(error=None, gpus=("a GPU",), compiler=True):
         ({"error": "CUDA_ERROR_NO_DEVICE (100)"}, "an NVIDIA GPU: the driver finds none"),
         ({"error": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)"}, "driver: CUDA_ERROR_SYSTEM_DRIVER"),
         ({"gpus": []}, "an NVIDIA GPU: the driver finds none"),
-        ({"compiler": False}, "libNVVM"),
+        ({"compiler": None}, "libNVVM"),
     ],
 )
-def test_what_is_missing(monkeypatch, parts, missing):
+def test_what_is_missing(machine, parts, missing):
     pytest.importorskip("numba_cuda")
-    monkeypatch.setattr(cuda_shim, "cuda", numba_cuda(**parts))
+    machine(**parts)
     with pytest.raises(RuntimeError, match=f"RandomNormal: device 'cuda' needs .*{missing}"):
         INIT((3,), device="cuda")
 
@@ -70,16 +70,26 @@ def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
     assert re.fullmatch(told, info._cuda())
 
 
+def test_a_machine_without_a_driver():
+    """This one, perhaps: `cuda.bindings` says so in words of its own."""
+    pytest.importorskip("numba_cuda")
+    if driver_cuda.cuda_error() is None:
+        pytest.skip("has a driver")
+    with pytest.raises(RuntimeError, match=r"device 'cuda' needs an NVIDIA (driver|GPU): "):
+        INIT((3,), device="cuda")
+
+
 def test_a_numpy_that_numba_cuda_does_not_know(monkeypatch):
     pytest.importorskip("numba_cuda")
     version = importlib.metadata.version("numba-cuda")
-    monkeypatch.setattr(cuda_shim, "cuda", numba_cuda())
+    monkeypatch.delattr(np, "row_stack", raising=False)
     monkeypatch.delitem(sys.modules, "numba.cuda.np.arrayobj", raising=False)
 
     def missing(name):
         raise AttributeError("module 'numpy' has no attribute 'row_stack'")
 
-    monkeypatch.setattr(importlib, "import_module", missing)
+    cuda_shim = importlib.import_module("seedbed_kernels.cuda_shim")
+    monkeypatch.setattr(cuda_shim.importlib, "import_module", missing)
     told = rf"numba-cuda {version} does not go with .*: pip install 'numpy<2\.5'"
     with pytest.raises(RuntimeError, match=told):
         INIT((3,), device="cuda")
@@ -91,8 +101,9 @@ def test_package_is_missing(monkeypatch):
         INIT((3,), device="cuda")
 
 
-def test_device_is_missing(monkeypatch):
-    monkeypatch.setattr(driver, "ready", numba_cuda)
+def test_device_is_missing(machine):
+    pytest.importorskip("numba_cuda")
+    machine()
     with pytest.raises(ValueError, match="'cuda:1' is not there; the driver finds 1"):
         INIT((3,), device="cuda:1")
 
@@ -141,6 +152,7 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
     gpu.stream, gpu.pinned_array, gpu.device_array = int, np.empty, fail
     for module in (driver, array):
         monkeypatch.setattr(module, "ready", lambda: gpu)
+    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
     out = tmp_path / "table.npy"
     arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
     assert cli.main(["table", *arguments]) == code

@@ -171,7 +171,7 @@ FAULTS = [
          f"{PTX}::test_parts_of_a_window"),
     ),
     *_scalars(
-        "fills_cuda",
+        "stores_cuda",
         ("CUDA: halves of a constant", "out[index] = odd if index & np.uint64(1) else even", "out[index] = even",
          f"{PTX}::test_constants"),
     ),

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from seedbed_kernels import driver_cuda
+
 from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from ..values.selection import row_distance
 from . import dlpack
@@ -184,12 +186,10 @@ def _described(interface: dict[str, Any], device: int, name: str) -> dlpack.Tens
 
 def _where(interface: dict[str, Any], gpu: Any, name: str) -> int:
     """Return the number of the GPU an array is on; of one without memory, of the current one."""
-    from seedbed_kernels.cuda_shim import device_of
-
     pointer = interface["data"][0]
     if not pointer:
         return gpu.get_current_device().id
-    number = device_of(pointer)
+    number = driver_cuda.device_of(pointer)
     if number is None:
         raise ArgumentError(
             f"{name} must be in the memory of a GPU; given an address unknown to CUDA: {pointer:#x}"

@@ -32,6 +32,6 @@ def capability_of(text: str) -> tuple[int, int]:
 
 def warm(dtypes: Iterable[np.dtype], capability: tuple[int, int]) -> None:
     """Compile and keep all kernels of dtypes."""
-    from seedbed_kernels import ahead_cuda
+    from seedbed_kernels import kernels_cuda
 
-    ahead_cuda.keep([kernel_dtype(dtype).name for dtype in dtypes], capability)
+    kernels_cuda.keep([kernel_dtype(dtype).name for dtype in dtypes], capability)

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from seedbed_kernels import driver_cuda
+
 from ..values.dtypes import FLOATING_DTYPES, quiet
 from ..values.host import HostArray
 from ..values.recipes import Random, kernel_key, kernel_sampler
@@ -20,7 +22,7 @@ from ..values.seeds import Stream
 from ..values.selection import Keys, Rows
 from ..values.window import Runs
 from . import dlpack, memory
-from .driver import LEGACY_STREAM, numba_cuda, on_device, ready, stream_of
+from .driver import LEGACY_STREAM, on_device, ready, stream_of
 from .ids import DeviceIds
 
 # The kernels know neither 16-bit format.
@@ -37,13 +39,13 @@ class DeviceArray:
 
     Parameters
     ----------
-    data : numba.cuda device array
+    data : driver_cuda.Memory
         The bytes, one-dimensional, as uint8.
     shape : tuple of int
     dtype : numpy.dtype
     device : int
         Number of the GPU.
-    stream : numba.cuda stream
+    stream : driver_cuda.Stream
         On which the array is worked on. Not 0: which one that is, is up to a process' environment.
     """
 
@@ -96,7 +98,7 @@ class DeviceArray:
 
     @property
     def data(self) -> Any:
-        """The bytes, as a device array of `numba.cuda`."""
+        """The bytes, as an array of one dimension with `__cuda_array_interface__`."""
         return self._data
 
     @property
@@ -149,7 +151,7 @@ class DeviceArray:
         if not self.size:
             return
         host = np.ascontiguousarray(np.broadcast_to(values, self.shape), self.dtype)
-        with on_device(numba_cuda(), self.device):
+        with on_device(driver_cuda.host(), self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
 
@@ -191,12 +193,12 @@ class DeviceArray:
     def send_to_host(self, out: np.ndarray) -> None:
         """Queue a copy to the host; it takes part in the background if `out` is pinned."""
         if self.size:
-            with on_device(numba_cuda(), self.device):
+            with on_device(driver_cuda.host(), self.device):
                 self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        with on_device(numba_cuda(), self.device):
+        with on_device(driver_cuda.host(), self.device):
             self.stream.synchronize()
 
     def settle(self) -> None:
@@ -211,7 +213,7 @@ class DeviceArray:
         if not self.size:
             return
         words = as_words(np.array([item], self.dtype))
-        with on_device(numba_cuda(), self.device):
+        with on_device(driver_cuda.host(), self.device):
             flat = self._data.view(words.dtype)
             fills_cuda.constant(flat, words[0], words[-1], self.stream)
 
@@ -229,7 +231,7 @@ class DeviceArray:
         bits = kernel_dtype(self.dtype)
         flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
         place: Any
-        with on_device(numba_cuda(), self.device) as gpu, contextlib.ExitStack() as reading:
+        with on_device(driver_cuda.host(), self.device) as gpu, contextlib.ExitStack() as reading:
             ids = None
             if isinstance(selection, Runs):
                 filler = fills_cuda.Filler(sampler, bits)
@@ -267,7 +269,7 @@ class DeviceArray:
 
         words = as_words(np.array([item], self.dtype))
         width, stride = self.size // rows * words.size, self.row_distance(rows) * words.size
-        with on_device(numba_cuda(), self.device):
+        with on_device(driver_cuda.host(), self.device):
             flat, values = self._data.view(words.dtype), (words[0], words[-1])
             rows_cuda.set_rows(flat, rows, width, stride, values, outside, self.stream)
 
@@ -305,7 +307,7 @@ class DeviceArray:
         key = kernel_key(stream)
         bits = kernel_dtype(self.dtype)
         with (
-            on_device(numba_cuda(), self.device),
+            on_device(driver_cuda.host(), self.device),
             cupy.cuda.Device(self.device),
             haar_cuda.on_stream(self.stream),
         ):
@@ -364,7 +366,7 @@ class DeviceArray:
         """Let work queued on a stream from now on wait for what is queued on this array's."""
         if stream == self.handle:
             return
-        with on_device(numba_cuda(), self.device) as gpu:
+        with on_device(driver_cuda.host(), self.device) as gpu:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(stream_of(gpu, stream))

@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from seedbed_kernels import cuda_release, driver_cuda
+
 from ..errors import ArgumentError, DeviceError, brief
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
-_FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as numba-cuda, cuda.core and CuPy tell it
+_FAILURE = re.compile(
+    r"CUDA_ERROR_\w+|cudaError\w+"
+)  # as `driver_cuda`, cuda.core and CuPy tell it
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 
 
 def ready() -> Any:
-    """Return `numba.cuda`, ready for work.
+    """Return what calls the driver, ready for work: `driver_cuda`, or Numba's simulator.
 
     Raises
     ------
@@ -26,17 +30,19 @@ def ready() -> Any:
         If the package, the driver, a GPU or the compiler is missing; the message says which.
     """
     needs = "device 'cuda' needs"
-    cuda = _package(needs)
-    ready = cuda.is_available()  # starts the driver: before, there is no error to ask for
-    error = cuda.cuda_error()
+    _check_package(needs)
+    gpu = driver_cuda.host()
+    if driver_cuda.SIMULATED:
+        return gpu
+    error = gpu.cuda_error()  # starts the driver
     if error is not None and "NO_DEVICE" not in error:
         raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
-    if error is not None or len(cuda.gpus) == 0:
+    if error is not None or len(gpu.gpus) == 0:
         raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
-    if not ready:
+    if cuda_release.compiler() is None:
         raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
-    _check_releases(needs, cuda.cudadrv.driver.get_version())
-    return cuda
+    _check_releases(needs, gpu.get_version())
+    return gpu
 
 
 def compiles_for(capability: tuple[int, int], needs: str) -> None:
@@ -47,9 +53,7 @@ def compiles_for(capability: tuple[int, int], needs: str) -> None:
     DeviceError
         If the package, the compiler or the linker is missing, or does not know such a GPU.
     """
-    from seedbed_kernels import cuda_release
-
-    _package(needs)
+    _check_package(needs)
     for part, release in (("libNVVM, the compiler", cuda_release.compiler()),
                           ("nvJitLink, the linker", cuda_release.linker())):  # fmt: skip
         if release is None:
@@ -58,11 +62,13 @@ def compiles_for(capability: tuple[int, int], needs: str) -> None:
     check_capability(capability, needs)
 
 
-def _package(needs: str) -> Any:
-    """Return `numba.cuda`, if it can be imported and goes with NumPy."""
+def _check_package(needs: str) -> None:
+    """Refuse to go on without `numba-cuda`, or with one that does not go with NumPy."""
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
-    from seedbed_kernels.cuda_shim import cuda, knows_numpy
+    if hasattr(np, "row_stack"):  # to ask `numba.cuda` takes a second
+        return
+    from seedbed_kernels.cuda_shim import knows_numpy
 
     if not knows_numpy():
         release = importlib.metadata.version("numba-cuda")
@@ -70,7 +76,6 @@ def _package(needs: str) -> Any:
             f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
             "pip install 'numpy<2.5'"
         )
-    return cuda
 
 
 def _check_releases(needs: str, driver: tuple[int, int] | None = None) -> None:
@@ -79,8 +84,6 @@ def _check_releases(needs: str, driver: tuple[int, int] | None = None) -> None:
     A linker takes code of its own and earlier releases. A driver runs what a linker of its own or
     an earlier major version made; without a linker, it links.
     """
-    from seedbed_kernels import cuda_release
-
     compiler, linker = cuda_release.compiler(), cuda_release.linker() or driver
     assert linker is not None
     if compiler is not None and linker < compiler:
@@ -100,8 +103,6 @@ def check_capability(capability: tuple[int, int], needs: str) -> None:
 
     Code for one of 9.0 and up is for that one alone; before, it is for later ones as well.
     """
-    from seedbed_kernels import cuda_release
-
     known, release = cuda_release.capabilities(), cuda_release.compiler()
     if not known or release is None:
         return
@@ -156,13 +157,6 @@ def check(gpu: Any, number: int) -> None:
     """Refuse a GPU that kernels cannot be compiled for."""
     capability = tuple(gpu.gpus[number].compute_capability)
     check_capability(capability, f"device 'cuda:{number}' needs")
-
-
-def numba_cuda() -> Any:
-    """Return `numba.cuda`, which is ready already."""
-    from seedbed_kernels.cuda_shim import cuda
-
-    return cuda
 
 
 @contextlib.contextmanager

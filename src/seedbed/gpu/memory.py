@@ -1,4 +1,4 @@
-"""Memory of a GPU: of CuPy's pool where CuPy is installed, else of `numba.cuda`."""
+"""Memory of a GPU: of CuPy's pool where CuPy is installed, else of the driver."""
 
 import functools
 import importlib
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-LARGE = 1 << 26  # bytes: from there on memory that waits to be freed is freed first
-
 
 class Bytes:
-    """Bytes on a GPU, for `numba.cuda` to wrap; keeps alive what they belong to."""
+    """Bytes on a GPU, for `as_cuda_array`; keeps alive what they belong to."""
 
     def __init__(self, pointer: int, nbytes: int, keep_alive: Any) -> None:
         self.keep_alive = keep_alive
@@ -36,14 +34,14 @@ def cupy() -> Any:
 
 
 def allocate(gpu: Any, nbytes: int, device: int, stream: Any) -> Any:
-    """Return new bytes, as a device array of `numba.cuda`, for work that is queued on a stream.
+    """Return new bytes, as `driver_cuda.Memory`, for work that is queued on a stream.
 
     Parameters
     ----------
     gpu : module
-        `numba.cuda`, with the GPU current.
+        From `ready`, with the GPU current.
     nbytes, device : int
-    stream : numba.cuda stream, or 0
+    stream : CUDA stream
     """
     pool = cupy()
     if pool is not None:
@@ -52,6 +50,4 @@ def allocate(gpu: Any, nbytes: int, device: int, stream: Any) -> Any:
         with pool.cuda.Device(device), haar_cuda.on_stream(stream):
             memory = pool.cuda.alloc(nbytes)
         return gpu.as_cuda_array(Bytes(memory.ptr, nbytes, memory), sync=False)
-    if nbytes >= LARGE:
-        gpu.current_context().deallocations.clear()
     return gpu.device_array(nbytes, np.uint8)

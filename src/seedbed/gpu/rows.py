@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from seedbed_kernels import driver_cuda
+
 from ..values.dtypes import quiet
 from .array import DeviceArray, as_words
-from .driver import numba_cuda, on_device
+from .driver import on_device
 
 
 class DeviceRows(DeviceArray):
@@ -54,7 +56,7 @@ class DeviceRows(DeviceArray):
         words = as_words(host.reshape(-1))
         halves = words.size // host.size
         sizes = self.rows, words.size // self.rows, self.distance * halves
-        with on_device(numba_cuda(), self.device) as gpu:
+        with on_device(driver_cuda.host(), self.device) as gpu:
             given = gpu.to_device(words, stream=self.stream)
             rows_cuda.copy_rows(self._data.view(words.dtype), given, *sizes, self.stream)
         self.synchronize()

@@ -1,0 +1,187 @@
+"""What `test_driver` has done on `libcuda`, each case in a process of its own."""
+
+import gc
+import sys
+import tempfile
+import threading
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seedbed import initializers
+from seedbed_kernels import driver_cuda, launch_cuda
+
+from . import libcuda
+
+INITIALIZERS = {
+    "uniform": initializers.RandomUniform(seed=7),
+    "truncated": initializers.TruncatedNormal(stddev=0.02, seed=7),
+    "constant": initializers.Constant(0.1),
+    "identity": initializers.Identity(),
+}
+SHAPE = (6, 400)
+
+
+def same(made, expected):
+    """Check that an array on a GPU has the bits of one on the host."""
+    found = made.copy_to_host()
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert found.tobytes() == expected.tobytes()
+
+
+def balanced():
+    """Check that nothing is left: no context, no memory, no stream, no event."""
+    gc.collect()
+    driver_cuda.free_pending()
+    left = libcuda.contexts, libcuda.live, libcuda.pinned, libcuda.streams, libcuda.events
+    assert not any(left), left
+    assert not libcuda.failures, libcuda.failures
+
+
+def values():
+    """Arrays, windows, rows by number and by key, on either GPU: the CPU's bits."""
+    truncated, uniform = INITIALIZERS["truncated"], INITIALIZERS["uniform"]
+    for init in INITIALIZERS.values():
+        same(init(SHAPE, device="cuda:1"), init(SHAPE))
+    for dtype in ("float64", "bfloat16", "float16"):
+        same(uniform(SHAPE, dtype, device="cuda"), uniform(SHAPE, dtype))
+    window = (slice(2, 5), slice(100, 317))
+    same(truncated(SHAPE, window=window, device="cuda"), truncated(SHAPE, window=window))
+    ids = np.array([2**40, 3, 2**40, 0])
+    for given in (ids, driver_cuda):
+        if given is driver_cuda:  # numbers that are on the GPU
+            with driver_cuda.gpus[0]:
+                given = driver_cuda.to_device(ids, driver_cuda.legacy_default_stream())
+        same(uniform((2**41, 50), rows=given, device="cuda"), uniform((2**41, 50), rows=ids))
+        same(uniform.keyed(given, 50, device="cuda"), uniform.keyed(ids, 50))
+    outside = np.array([5, -1, 7])
+    with driver_cuda.gpus[1]:
+        given = driver_cuda.to_device(outside, driver_cuda.legacy_default_stream())
+    made = uniform((7, 3), rows=given, device="cuda:1").copy_to_host()
+    assert np.isnan(made).any(1).tolist() == [False, True, True]
+    wider = np.full((4, 70), 7, np.float32)
+    with driver_cuda.gpus[0]:
+        stream = driver_cuda.stream()
+        whole = driver_cuda.to_device(wider.reshape(-1), stream)
+    interface = {
+        "shape": (4, 50), "typestr": "<f4", "data": (whole.pointer + 20, False),
+        "strides": (280, 4), "version": 3, "stream": int(stream),
+    }  # fmt: skip
+    out = types.SimpleNamespace(__cuda_array_interface__=interface)
+    for init in (truncated, INITIALIZERS["constant"], INITIALIZERS["identity"]):
+        init((60, 50), rows=range(8, 0, -2), out=out)
+        wider[:, 5:55] = init((60, 50), rows=range(8, 0, -2))
+        found = np.empty_like(wider)
+        with driver_cuda.gpus[0]:
+            whole.copy_to_host(found.reshape(-1), stream)
+        assert found.tobytes() == wider.tobytes()
+    del whole, given, stream, made, out
+    balanced()
+
+
+def tables(folder):
+    """A table made on a GPU, through pinned memory, is the one that the CPU makes."""
+    from seedbed.cli import main
+
+    files = []
+    for device in ("cpu", "cuda:1"):
+        path = Path(folder) / f"{device}.npy"
+        arguments = ["--shape", "3000x40", "--initializer", "random_uniform", "--seed", "7"]
+        assert main(["table", *arguments, "--device", device, "--out", str(path)]) == 0
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
+    assert {call[1] for call in libcuda.calls if call[0] == "launch"} == {1}
+    balanced()
+
+
+def without_numba():
+    """All kernels are kept: nothing compiles, and nobody imports Numba."""
+    values()
+    assert not [name for name in sys.modules if name.split(".")[0] in ("numba", "numba_cuda")]
+
+
+def memory():
+    """Arrays that nobody holds are freed when it is worth it, or when there is no room."""
+    zeros = initializers.Zeros()
+    with driver_cuda.gpus[0]:
+        made = [driver_cuda.device_array(1000, np.float32) for _ in range(driver_cuda.MANY - 1)]
+    libcuda.calls.clear()
+    del made
+    assert not libcuda.calls  # nobody waits for the GPU for so little
+    zeros((3,), device="cuda:1")
+    assert sorted(call[0] for call in libcuda.calls) == ["allocate", *["free"] * 10, "launch"]
+    libcuda.calls.clear()
+    with driver_cuda.gpus[0]:
+        small = driver_cuda.device_array(10, np.uint8)
+        del small
+        large = driver_cuda.device_array(driver_cuda.LARGE, np.uint8)
+        assert [call[0] for call in libcuda.calls] == ["allocate", "free", "allocate"]
+        view = large.view(np.uint64)[5:]
+        del large
+        assert len(libcuda.live) == 1
+        del view
+        assert not libcuda.live
+    small = zeros((3,), device="cuda")
+    libcuda.free[0] = 10
+    del small
+    zeros((3,), device="cuda")
+    with pytest.raises(MemoryError, match="cuda:0 has not enough free memory"):
+        zeros((3000,), device="cuda")
+    with driver_cuda.gpus[1]:
+        assert driver_cuda.device_array(0, np.float32).pointer == 0
+        pinned = driver_cuda.pinned_array(5, np.float32)[2:]
+        pinned[:] = 3
+    assert len(libcuda.pinned) == 1
+    del pinned
+    balanced()
+
+
+def streams():
+    """Work is queued on the caller's stream, and other streams wait on the GPU."""
+    uniform = INITIALIZERS["uniform"]
+    with driver_cuda.gpus[0]:
+        stream = driver_cuda.stream()
+    made = uniform(SHAPE, device="cuda:0")
+    libcuda.calls.clear()
+    interface = made.__cuda_array_interface__ | {"stream": int(stream)}
+    uniform(SHAPE, out=types.SimpleNamespace(__cuda_array_interface__=interface))
+    assert libcuda.calls == [("launch", 0, int(stream))]
+    libcuda.calls.clear()
+    made.__dlpack__(stream=int(stream))
+    assert libcuda.calls == [("record", 1), ("wait", int(stream))]
+    del made, stream, interface
+    balanced()
+
+
+def threads():
+    """Each thread has its own current GPU, which stays what it was; a kernel is loaded once."""
+    assert driver_cuda.get_current_device().id == 0
+    with driver_cuda.gpus[1]:
+        assert driver_cuda.get_current_device().id == 1
+        INITIALIZERS["uniform"](SHAPE, device="cuda:0")
+        assert driver_cuda.get_current_device().id == 1
+        made = INITIALIZERS["uniform"](SHAPE, device="cuda")
+        assert made.device == 1
+        assert driver_cuda.device_of(made.pointer + 5) == 1
+        assert driver_cuda.device_of(64) is None
+    assert len(libcuda.modules) == 2
+    kernel, found = launch_cuda.Kernel(lambda _: None), []
+    kernel._functions[0] = 5
+    thread = threading.Thread(target=lambda: found.append(kernel._load(driver_cuda.gpus[0])))
+    thread.start()
+    thread.join()
+    assert found == [5]
+    del made
+    balanced()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as built:
+        libcuda.installed(Path(built))
+    case, *rest = sys.argv[1:]
+    try:
+        globals()[case](*rest)
+    finally:
+        print(*libcuda.failures, sep="\n", file=sys.stderr)

@@ -1,0 +1,311 @@
+"""A CUDA driver without a GPU: memory is the host's, and `ptx_machine` runs the kernels.
+
+`installed` makes it this process' ``libcuda.so.1``, before anything looks for one. `cuda.bindings`
+calls it as it calls NVIDIA's, with arguments as C has them. The library that `cc` builds has one
+function, which is asked for all others; those are below. What they lack, nobody can call.
+"""
+
+# ruff: noqa: N802  the driver's names
+
+import ctypes
+import subprocess
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import ptx_machine, ptx_program
+from .ptx_instructions import type_of
+from .ptx_memory import Memory
+
+SOURCE = """
+static int (*lookup)(const char *, void **);
+void set_lookup(int (*given)(const char *, void **)) { lookup = given; }
+int cuGetProcAddress_v2(
+    const char *name, void **pointer, int version, unsigned long long flags, int *status
+) { return lookup(name, pointer); }
+"""
+INVALID_CONTEXT, NOT_FOUND, OUT_OF_MEMORY, INVALID_VALUE, UNKNOWN = 201, 500, 2, 1, 999
+GPUS = 2
+CAPABILITY = {75: 9, 76: 0, 16: 1}  # attributes of a device: 9.0, and one multiprocessor
+POISON = 0xA5
+
+INT, SIZE, POINTER = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+calls: list[tuple[Any, ...]] = []  # those that queue work, wait or take memory, in order
+failures: list[str] = []
+contexts: list[int] = []  # of the only thread
+free = [1 << 30]  # bytes, of all GPUs together
+live: dict[int, Any] = {}  # device memory, by address: its GPU and its bytes
+pinned: dict[int, Any] = {}
+streams: set[int] = set()
+events: set[int] = set()
+modules: dict[int, Any] = {}
+_functions: dict[bytes, Any] = {}
+
+
+class DriverError(Exception):
+    """The driver returns an error."""
+
+
+def driver(*arguments: Any) -> Any:
+    """Make a function one of the driver's, with arguments of types in C; it returns an error."""
+
+    def decorate(function: Any) -> Any:
+        def checked(*given: Any) -> int:
+            try:
+                function(*given)
+            except DriverError as failure:
+                return failure.args[0]
+            except BaseException:
+                failures.append(traceback.format_exc())
+                return UNKNOWN
+            return 0
+
+        name = function.__name__.encode()
+        _functions[name] = ctypes.CFUNCTYPE(INT, *arguments)(checked)
+        return function
+
+    return decorate
+
+
+def give(place: int, kind: Any, value: int) -> None:
+    """Write a result to where the caller wants it."""
+    kind.from_address(place).value = value
+
+
+def current() -> int:
+    """Return the current GPU."""
+    if not contexts:
+        raise DriverError(INVALID_CONTEXT)
+    return contexts[-1] - 4096
+
+
+def known(stream: int | None) -> int:
+    """Return a stream's handle, if it is one."""
+    if stream not in (1, 2) and stream not in streams:
+        raise DriverError(INVALID_VALUE)
+    return stream
+
+
+@driver(INT)
+def cuInit(flags):
+    assert flags == 0
+
+
+@driver(POINTER)
+def cuDriverGetVersion(version):
+    give(version, INT, 13050)
+
+
+@driver(POINTER)
+def cuDeviceGetCount(count):
+    give(count, INT, GPUS)
+
+
+@driver(POINTER, INT)
+def cuDeviceGet(device, number):
+    assert 0 <= number < GPUS
+    give(device, INT, number)
+
+
+@driver(POINTER, INT, INT)
+def cuDeviceGetAttribute(value, attribute, device):
+    give(value, INT, CAPABILITY[attribute])
+
+
+@driver(POINTER, INT)
+def cuDevicePrimaryCtxRetain(context, device):
+    give(context, POINTER, 4096 + device)
+
+
+@driver(POINTER)
+def cuCtxPushCurrent(context):
+    contexts.append(context)
+
+
+@driver(POINTER)
+def cuCtxPopCurrent(context):
+    give(context, POINTER, contexts.pop())
+
+
+@driver(POINTER)
+def cuCtxGetCurrent(context):
+    give(context, POINTER, contexts[-1] if contexts else 0)
+
+
+@driver(POINTER)
+def cuCtxGetDevice(device):
+    give(device, INT, current())
+
+
+@driver(POINTER, INT, SIZE)
+def cuPointerGetAttribute(value, attribute, pointer):
+    assert attribute == 9  # the number of its GPU
+    found = holding(pointer)
+    if found is None:
+        raise DriverError(INVALID_VALUE)
+    give(value, INT, live[found][0])
+
+
+def holding(pointer: int) -> int | None:
+    """Return where the memory begins that an address is in."""
+    within = (at for at, (_, data) in live.items() if at <= pointer < at + data.nbytes)
+    return next(within, None)
+
+
+@driver(POINTER, SIZE)
+def cuMemAlloc(pointer, nbytes):
+    device = current()
+    assert nbytes
+    calls.append(("allocate", device, nbytes))
+    if nbytes > free[0]:
+        raise DriverError(OUT_OF_MEMORY)
+    free[0] -= nbytes
+    data = np.full(nbytes + 255, POISON, np.uint8)
+    data = data[-data.ctypes.data % 256 :][:nbytes]
+    live[data.ctypes.data] = device, data
+    give(pointer, SIZE, data.ctypes.data)
+
+
+@driver(SIZE)
+def cuMemFree(pointer):
+    device, data = live.pop(pointer)
+    assert device == current()
+    calls.append(("free", device, data.nbytes))
+    free[0] += data.nbytes
+
+
+@driver(POINTER, SIZE, INT)
+def cuMemHostAlloc(pointer, nbytes, flags):
+    current()
+    data = np.full(nbytes, POISON, np.uint8)
+    pinned[data.ctypes.data] = data
+    give(pointer, POINTER, data.ctypes.data)
+
+
+@driver(POINTER)
+def cuMemFreeHost(pointer):
+    del pinned[pointer]
+
+
+def on_gpu(pointer: int, nbytes: int) -> None:
+    """Check that memory is all on a GPU."""
+    start = holding(pointer)
+    assert start is not None
+    assert pointer + nbytes <= start + live[start][1].nbytes
+
+
+@driver(SIZE, POINTER, SIZE, POINTER)
+def cuMemcpyHtoDAsync(target, source, nbytes, stream):
+    calls.append(("copy to", known(stream), nbytes))
+    on_gpu(target, nbytes)
+    ctypes.memmove(target, source, nbytes)
+
+
+@driver(POINTER, SIZE, SIZE, POINTER)
+def cuMemcpyDtoHAsync(target, source, nbytes, stream):
+    calls.append(("copy from", known(stream), nbytes))
+    on_gpu(source, nbytes)
+    ctypes.memmove(target, source, nbytes)
+
+
+@driver(POINTER, INT)
+def cuStreamCreate(stream, flags):
+    current()
+    streams.add(handle := 512 + 16 * len(calls) + len(streams))
+    give(stream, POINTER, handle)
+
+
+@driver(POINTER)
+def cuStreamDestroy(stream):
+    streams.remove(stream)
+
+
+@driver(POINTER)
+def cuStreamSynchronize(stream):
+    calls.append(("synchronize", known(stream)))
+
+
+@driver(POINTER, INT)
+def cuEventCreate(event, flags):
+    current()
+    assert flags == 2  # without the time
+    events.add(handle := 1 << 20 | 16 * len(calls) + len(events))
+    give(event, POINTER, handle)
+
+
+@driver(POINTER, POINTER)
+def cuEventRecord(event, stream):
+    assert event in events
+    calls.append(("record", known(stream)))
+
+
+@driver(POINTER, POINTER, INT)
+def cuStreamWaitEvent(stream, event, flags):
+    assert event in events
+    calls.append(("wait", known(stream)))
+
+
+@driver(POINTER)
+def cuEventDestroy(event):
+    events.remove(event)
+
+
+@driver(POINTER, POINTER)
+def cuModuleLoadData(module, image):
+    current()
+    handle = (1 << 21) + len(modules)
+    modules[handle] = ptx_program.Kernel(ctypes.string_at(image).decode()), current()
+    give(module, POINTER, handle)
+
+
+@driver(POINTER, POINTER, ctypes.c_char_p)
+def cuModuleGetFunction(function, module, name):
+    assert name.decode() == modules[module][0].name
+    give(function, POINTER, module)
+
+
+@driver(POINTER, *[INT] * 7, POINTER, POINTER, POINTER)
+def cuLaunchKernel(function, blocks, _1, _2, threads, _3, _4, shared, stream, parameters, extra):
+    kernel, device = modules[function]
+    assert device == current()
+    assert (_1, _2, _3, _4, shared, extra) == (1, 1, 1, 1, 0, None)
+    calls.append(("launch", device, known(stream)))
+    places = (POINTER * len(kernel.parameters)).from_address(parameters)
+    given = [
+        np.frombuffer(ctypes.string_at(place, type_of(kind)().itemsize), type_of(kind))[0]
+        for place, (kind, _) in zip(places, kernel.parameters, strict=True)
+    ]
+    arrays, memories = [], []
+    for number, pointer in enumerate(map(int, given)):
+        if holding(pointer) is not None and int(given[number - 2]):
+            size, itemsize = map(int, given[number - 2 : number])
+            on_gpu(pointer, size * itemsize)
+            array = (ctypes.c_ubyte * (size * itemsize)).from_address(pointer)
+            arrays.append(np.frombuffer(array, np.uint8))
+            memories.append(Memory(size * itemsize, itemsize, pointer, arrays[-1]))
+    ptx_machine.Run(kernel, blocks, threads, given, memories).run()
+    for array, memory in zip(arrays, memories, strict=True):
+        array[:] = memory.bytes
+
+
+@ctypes.CFUNCTYPE(INT, ctypes.c_char_p, ctypes.POINTER(POINTER))
+def _lookup(name, pointer):
+    found = _functions.get(name)
+    pointer[0] = found and ctypes.cast(found, POINTER).value
+    return 0 if found else NOT_FOUND
+
+
+def installed(folder: Path) -> None:
+    """Build the library in a folder, and make it this process' driver; kernels stay PTX."""
+    source, library = folder / "libcuda.c", folder / "libcuda.so.1"
+    source.write_text(SOURCE)
+    command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library, source]
+    subprocess.run(command, check=True)
+    ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL).set_lookup(_lookup)
+
+    from seedbed_kernels import cuda_release, launch_cuda
+
+    cuda_release.link = lambda ptx, capability, registers: ptx.encode() + b"\0"
+    launch_cuda.FEWEST = 1
