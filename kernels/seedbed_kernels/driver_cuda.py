@@ -105,6 +105,7 @@ class Device:
 class _Devices(Sequence[Device]):
     """All GPUs that the driver finds."""
 
+    @functools.cache  # noqa: B019  there is one
     def __len__(self) -> int:
         return call("cuDeviceGetCount")
 

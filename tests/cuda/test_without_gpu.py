@@ -31,7 +31,8 @@ def machine(monkeypatch):
         monkeypatch.setattr(driver_cuda, "gpus", gpus)
         monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
 
-    return make
+    yield make
+    driver.ready.cache_clear()
 
 
 @pytest.mark.parametrize(

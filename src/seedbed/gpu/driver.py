@@ -1,6 +1,7 @@
 """The CUDA driver as far as it is needed here: GPUs, contexts, streams, and what is missing."""
 
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import re
@@ -21,8 +22,11 @@ _FAILURE = re.compile(
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 
 
+@functools.cache
 def ready() -> Any:
     """Return what calls the driver, ready for work: `driver_cuda`, or Numba's simulator.
+
+    What it has found is not looked for again; what is missing is.
 
     Raises
     ------
