@@ -7,7 +7,7 @@ ORACLE = "tests/kernels/test_contract.py::test_equal_to_the_oracle"
 CONTRACT = "tests/kernels/test_contract.py"
 KEYED, ROWS = "tests/values/test_keyed.py", "tests/values/test_rows.py"
 ORTHOGONAL = "tests/initializers/test_orthogonal.py"
-PTX = "tests/cuda/test_ptx_runs.py"
+PTX, DRIVER = "tests/cuda/test_ptx_runs.py", "tests/cuda/test_driver.py"
 GROW = "tests/tables/test_verify_and_grow.py"
 CONSTRUCTORS = "tests/torch/test_constructors.py"
 SCHEMES, SCOPE = "tests/torch/test_schemes.py", "tests/keras/test_scope.py"
@@ -174,6 +174,21 @@ FAULTS = [
         "stores_cuda",
         ("CUDA: halves of a constant", "out[index] = odd if index & np.uint64(1) else even", "out[index] = even",
          f"{PTX}::test_constants"),
+    ),
+    *_scalars(
+        "launch_cuda",
+        ("CUDA: the size of an array", "(0, 0, size, itemsize, pointer, size, itemsize)",
+         "(0, 0, itemsize, itemsize, pointer, size, itemsize)", f"{DRIVER}::test_values_are_the_cpus_and_a_second_process_needs_no_numba"),
+    ),
+    *_scalars(
+        "driver_cuda",
+        ("CUDA: views keep memory", "return Memory(self.pointer, size, dtype, self.owner)",
+         "return Memory(self.pointer, size, dtype, None)", f"{DRIVER}::test_the_driver_is_called[memory]"),
+    ),
+    *_scalars(
+        "cubins_cuda",
+        ("CUDA: code of another GPU", '        "cubin",\n        capability,\n', '        "cubin",\n',
+         "tests/cuda/test_cubins.py::test_a_second_process_compiles_nothing"),
     ),
     *_guards(
         "values/selection",

@@ -54,7 +54,7 @@ def marked(source: bytes, path: Path):
                 made.insert(0, mark(node.lineno, PAST))
             setattr(node, field, made)
     # A global, and no builtin: PyTorch's compiler, which traces some of this, goes round globals.
-    given = f"__coverage__ = __import__('{__name__}').MARKS"
+    given = "__coverage__ = __import__('sys').__coverage__"
     for first_mark, one in enumerate(tree.body):
         if isinstance(one, ast.Assign):
             tree.body.insert(first_mark, ast.parse(given).body[0])
@@ -101,6 +101,6 @@ if FOLDER := os.environ.get("SEEDBED_COVERAGE"):
     os.makedirs(FOLDER, exist_ok=True)
     _file = os.open(os.path.join(FOLDER, "marks"), os.O_RDWR | os.O_CREAT, 0o666)
     os.truncate(_file, SIZE)
-    MARKS = mmap.mmap(_file, SIZE)
+    sys.__coverage__ = mmap.mmap(_file, SIZE)
     os.close(_file)
     sys.meta_path.insert(0, Finder)
