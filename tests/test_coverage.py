@@ -1,6 +1,7 @@
 """The measure of coverage tells what was run and what was not."""
 
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def test_statements_and_branches(tmp_path, monkeypatch):
     path.write_text(textwrap.dedent(PROGRAM).lstrip("\n"))
     monkeypatch.setattr(sitecustomize, "FILES", [path])
     marks = bytearray(sitecustomize.LINES * 4)
-    exec(sitecustomize.marked(path.read_bytes(), path), {"__coverage__": marks})
+    monkeypatch.setattr(sys, "__coverage__", marks, raising=False)
+    exec(sitecustomize.marked(path.read_bytes(), path), {})
     found = {at for at in wanted(path) if marks[sitecustomize.place(path, *at)]}
     lines = path.read_text().splitlines()
     missing = {(lines[line - 1].strip(), kind) for line, kind in {*wanted(path)} - found}
