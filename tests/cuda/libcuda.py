@@ -8,12 +8,13 @@ function, which is asked for all others; those are below. What they lack, nobody
 # ruff: noqa: N802  the driver's names
 
 import ctypes
-import subprocess
 import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tests import processes
 
 from . import ptx_machine, ptx_program
 from .ptx_instructions import type_of
@@ -302,7 +303,7 @@ def installed(folder: Path) -> None:
     source, library = folder / "libcuda.c", folder / "libcuda.so.1"
     source.write_text(SOURCE)
     command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library, source]
-    subprocess.run(command, check=True)
+    processes.run(command)
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL).set_lookup(_lookup)
 
     from seedbed_kernels import cuda_release, launch_cuda
