@@ -62,18 +62,17 @@ class Kernel:
         """Return the kernel for Numba's CUDA simulator."""
         from .cuda_shim import cuda
 
-        define, _ = self.describe((9, 0)).define()
-        return cuda.jit(define)
+        function, _ = self.describe((9, 0)).define()
+        return cuda.jit(function)
 
     def __getitem__(self, configuration: tuple[int, int, Any]) -> Callable[..., None]:
         return functools.partial(self._launch, *configuration)
 
     def _launch(self, blocks: int, threads: int, stream: Any, *arguments: Any) -> None:
-        device = driver_cuda.host().get_current_device()
+        device = driver_cuda.get_current_device()
         function = self._functions.get(device.id) or self._load(device)
         values, kinds = zip(*_parameters(arguments), strict=True)
         shape = blocks, 1, 1, threads, 1, 1
-        # 0, which may mean either default stream, is the legacy one for the driver itself.
         driver_cuda.call("cuLaunchKernel", function, *shape, 0, int(stream), (values, kinds), 0)
 
     def _load(self, device: Any) -> Any:
