@@ -1,8 +1,8 @@
 """A CUDA driver without a GPU: memory is the host's, and `ptx_machine` runs the kernels.
 
 `installed` makes it this process' ``libcuda.so.1``, before anything looks for one. `cuda.bindings`
-calls it as it calls NVIDIA's, with arguments as C has them. The library that `cc` builds has one
-function, which is asked for all others; those are below. What they lack, nobody can call.
+calls it as it calls NVIDIA's, with arguments as C has them. The library that `cc` builds has a
+function that is asked for all others; those are below. What they lack, nobody can call.
 """
 
 # ruff: noqa: N802  the driver's names
@@ -26,6 +26,7 @@ void set_lookup(int (*given)(const char *, void **)) { lookup = given; }
 int cuGetProcAddress_v2(
     const char *name, void **pointer, int version, unsigned long long flags, int *status
 ) { return lookup(name, pointer); }
+int cuDriverGetVersion(int *version) { *version = 13050; return 0; }
 """
 INVALID_CONTEXT, NOT_FOUND, OUT_OF_MEMORY, INVALID_VALUE, UNKNOWN = 201, 500, 2, 1, 999
 GPUS = 2
@@ -92,11 +93,6 @@ def known(stream: int | None) -> int:
 @driver(INT)
 def cuInit(flags):
     assert flags == 0
-
-
-@driver(POINTER)
-def cuDriverGetVersion(version):
-    give(version, INT, 13050)
 
 
 @driver(POINTER)
@@ -304,7 +300,10 @@ def installed(folder: Path) -> None:
     source.write_text(SOURCE)
     command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library, source]
     processes.run(command)
-    ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL).set_lookup(_lookup)
+    loaded = ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+    _functions[b"cuDriverGetVersion"] = loaded.cuDriverGetVersion
+    _functions[b"cuGetProcAddress"] = loaded.cuGetProcAddress_v2  # older bindings ask for it, too
+    loaded.set_lookup(_lookup)
 
     from seedbed_kernels import cuda_release, launch_cuda
 
