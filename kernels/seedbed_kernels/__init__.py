@@ -1,7 +1,7 @@
 """Kernels of Seedbed: counter-based random numbers and the fills made of them.
 
-They need NumPy and Numba only. `README.md` beside this package holds the stream contract, which
-says what every element is.
+They need NumPy and Numba, for GPUs `numba-cuda`, and nothing of `seedbed`. `README.md` beside this
+package holds the stream contract, which says what every element is.
 """
 
 import sys

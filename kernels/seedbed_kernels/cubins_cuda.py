@@ -18,8 +18,16 @@ from typing import Any, NamedTuple
 
 from . import cuda_release, disk_cache, driver_cuda, machine_code
 
-# Of Numba's settings this one decides where code is kept, and not what it is.
-PLACE = "NUMBA_CACHE_DIR"
+# Of Numba's settings these do not change the code for a GPU.
+OTHERS = {
+    "NUMBA_CACHE_DIR",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_ENABLE_AVX",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_THREADING_LAYER",
+    "NUMBA_THREADING_LAYER_PRIORITY",
+}
 
 Capability = tuple[int, int]
 
@@ -65,7 +73,7 @@ def load(kernel: Described, capability: Capability) -> tuple[bytes, bytes]:
 
 def file_name(kernel: Described, capability: Capability) -> str | None:
     """Return what the file of a kernel is called, or None if none may be kept."""
-    settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_"))
+    settings = {name for name in os.environ if name.startswith("NUMBA_")} - OTHERS
     return machine_code.file_name(
         kernel.name,
         "cubin",
@@ -73,7 +81,7 @@ def file_name(kernel: Described, capability: Capability) -> str | None:
         cuda_release.compiler(),
         cuda_release.linker() or driver_cuda.get_version(),
         importlib.metadata.version("numba-cuda"),
-        [(k, v) for k, v in settings if k != PLACE],
+        [(name, os.environ[name]) for name in sorted(settings)],
         kernel.registers,
         processor=False,
     )

@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def cuda_error() -> str | None:
     """Return why the driver cannot be used, or None if it can."""
     try:
         call("cuInit", 0)
-    except (RuntimeError, OSError) as error:  # or `cuda.bindings` finds no driver
+    except (ImportError, RuntimeError, OSError) as error:  # or there is no driver, or no bindings
         return str(error)
     return None
 
@@ -105,9 +105,8 @@ class Device:
 class _Devices(Sequence[Device]):
     """All GPUs that the driver finds."""
 
-    @functools.cache  # noqa: B019  there is one
     def __len__(self) -> int:
-        return call("cuDeviceGetCount")
+        return _device_count()
 
     def __getitem__(self, number: Any) -> Any:
         if not 0 <= number < len(self):
@@ -116,6 +115,11 @@ class _Devices(Sequence[Device]):
 
 
 gpus = _Devices()
+
+
+@functools.cache
+def _device_count() -> int:
+    return call("cuDeviceGetCount")
 
 
 @functools.cache
@@ -265,6 +269,17 @@ def as_cuda_array(array: Any, sync: bool = False) -> Memory:
     return Memory(interface["data"][0], size, np.dtype(interface["typestr"]), array)
 
 
+@contextlib.contextmanager
+def _while_others_capture() -> Iterator[None]:
+    """Allow what may wait for the GPU while any thread captures a graph, and leave the graph be."""
+    relaxed = _driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    before = call("cuThreadExchangeStreamCaptureMode", relaxed)
+    try:
+        yield
+    finally:
+        call("cuThreadExchangeStreamCaptureMode", before)
+
+
 class _Owner:
     """Whoever holds this holds memory."""
 
@@ -276,13 +291,14 @@ def device_array(size: int, dtype: Any) -> Memory:
     if nbytes >= LARGE:
         free_pending()
     if nbytes:
-        try:
-            pointer = int(call("cuMemAlloc", nbytes))
-        except CudaError as error:
-            if "OUT_OF_MEMORY" not in str(error) or not _pending:
-                raise
-            free_pending()
-            pointer = int(call("cuMemAlloc", nbytes))
+        with _while_others_capture():
+            try:
+                pointer = int(call("cuMemAlloc", nbytes))
+            except CudaError as error:
+                if "OUT_OF_MEMORY" not in str(error) or not _pending:
+                    raise
+                free_pending()
+                pointer = int(call("cuMemAlloc", nbytes))
         freed = weakref.finalize(owner, _free_later, get_current_device(), pointer, nbytes)
         freed.atexit = False  # the driver frees it
     return Memory(pointer, size, dtype, owner)
@@ -300,14 +316,14 @@ def pinned_array(size: int, dtype: Any) -> np.ndarray:
     """Return an array of the host to and from which a GPU copies in the background."""
     dtype = np.dtype(dtype)
     nbytes = max(size * dtype.itemsize, 1)
-    pointer = int(call("cuMemHostAlloc", nbytes, 0))
+    with _while_others_capture():
+        pointer = int(call("cuMemHostAlloc", nbytes, 0))
     buffer = (ctypes.c_ubyte * nbytes).from_address(pointer)  # kept by all arrays made of it
     _finally(buffer, "cuMemFreeHost", pointer)
     return np.frombuffer(buffer, dtype, size)
 
 
-# To free memory waits for the GPU, and is forbidden while a graph is captured: it waits until it
-# is worth it.
+# To free memory waits for the GPU: a little of it waits until it is worth it.
 _pending: list[tuple[Device, int, int]] = []
 
 
@@ -319,11 +335,16 @@ def _free_later(device: Device, pointer: int, nbytes: int) -> None:
 
 def free_pending() -> None:
     """Free memory that nobody holds any more."""
+    kept = []
     with contextlib.suppress(IndexError):  # another thread took the last
         while _pending:
-            device, pointer, _ = _pending.pop()
-            with contextlib.suppress(CudaError), device:
-                call("cuMemFree", pointer)
+            device, pointer, nbytes = _pending.pop()
+            try:
+                with device, _while_others_capture():
+                    call("cuMemFree", pointer)
+            except CudaError:  # in a callback of CUDA's, perhaps
+                kept.append((device, pointer, nbytes))
+    _pending.extend(kept)
 
 
 def _finally(holder: Any, name: str, handle: Any) -> None:
@@ -332,5 +353,5 @@ def _finally(holder: Any, name: str, handle: Any) -> None:
 
 
 def _give_back(device: Device, name: str, handle: Any) -> None:
-    with contextlib.suppress(CudaError), device:
+    with contextlib.suppress(CudaError), device, _while_others_capture():
         call(name, handle)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from seedbed import initializers
+from seedbed.errors import DeviceError
 from seedbed_kernels import driver_cuda, launch_cuda
+from tests import processes
 
 from . import libcuda
 
@@ -37,6 +39,7 @@ def balanced():
     driver_cuda.free_pending()
     left = libcuda.contexts, libcuda.live, libcuda.pinned, libcuda.streams, libcuda.events
     assert not any(left), left
+    assert libcuda.mode == [0]
     assert not libcuda.failures, libcuda.failures
 
 
@@ -135,6 +138,54 @@ def memory():
         pinned[:] = 3
     assert len(libcuda.pinned) == 1
     del pinned
+    balanced()
+
+
+def captured():
+    """A graph that another thread captures is left alone, whatever is made and freed meanwhile."""
+    with driver_cuda.gpus[0]:
+        large = driver_cuda.device_array(driver_cuda.LARGE, np.uint8)
+        pinned = driver_cuda.pinned_array(9, np.uint8)
+        libcuda.captured[0] = True
+        del large, pinned
+        assert not libcuda.live
+        assert not libcuda.pinned
+        small = driver_cuda.device_array(9, np.uint8)
+        pinned = driver_cuda.pinned_array(9, np.uint8)
+    # What cannot be freed now, as in a callback of CUDA's, is freed later.
+    cuda, refused = driver_cuda.call, driver_cuda.CudaError("cuMemFree failed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver_cuda, "call", lambda name, *given: refuse(name, cuda, refused, *given))
+        del small, pinned
+        driver_cuda.free_pending()
+        assert len(libcuda.live) == 1
+    balanced()
+
+
+def refuse(name, cuda, refused, *given):
+    """Call the driver, which frees nothing."""
+    if name == "cuMemFree":
+        raise refused
+    return cuda(name, *given)
+
+
+def forked():
+    """A child of a process that used CUDA cannot, and is told what to do."""
+    zeros = initializers.Zeros()
+    made = [zeros((3,), device="cuda")]
+
+    def child():
+        for device in ("cuda", "cuda:1"):
+            with pytest.raises(DeviceError, match="no fork of one that used CUDA: take spawn"):
+                zeros((3,), device=device)
+        with pytest.raises(OSError, match="cuda:0 failed: CUDA_ERROR_NOT_INITIALIZED"):
+            made[0].copy_to_host()
+        made.clear()
+        driver_cuda.free_pending()
+
+    with processes.forked(child) as children:
+        assert processes.exit_codes(children) == [0]
+    same(made.pop(), zeros((3,)))
     balanced()
 
 

@@ -8,6 +8,7 @@ function that is asked for all others; those are below. What they lack, nobody c
 # ruff: noqa: N802  the driver's names
 
 import ctypes
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ int cuGetProcAddress_v2(
 ) { return lookup(name, pointer); }
 int cuDriverGetVersion(int *version) { *version = 13050; return 0; }
 """
-INVALID_CONTEXT, NOT_FOUND, OUT_OF_MEMORY, INVALID_VALUE, UNKNOWN = 201, 500, 2, 1, 999
+INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED = 1, 2, 3
+INVALID_CONTEXT, NOT_FOUND, CAPTURING, UNKNOWN = 201, 500, 900, 999
 GPUS = 2
 CAPABILITY = {75: 9, 76: 0, 16: 1}  # attributes of a device: 9.0, and one multiprocessor
 POISON = 0xA5
@@ -38,6 +40,9 @@ calls: list[tuple[Any, ...]] = []  # those that queue work, wait or take memory,
 failures: list[str] = []
 contexts: list[int] = []  # of the only thread
 free = [1 << 30]  # bytes, of all GPUs together
+captured = [False]  # whether another thread captures a graph, as PyTorch does: no thread may wait
+mode = [0]  # of this thread: 2 may, and leaves the graph be
+PROCESS = os.getpid()
 live: dict[int, Any] = {}  # device memory, by address: its GPU and its bytes
 pinned: dict[int, Any] = {}
 streams: set[int] = set()
@@ -55,6 +60,8 @@ def driver(*arguments: Any) -> Any:
 
     def decorate(function: Any) -> Any:
         def checked(*given: Any) -> int:
+            if os.getpid() != PROCESS:
+                return NOT_INITIALIZED
             try:
                 function(*given)
             except DriverError as failure:
@@ -69,6 +76,12 @@ def driver(*arguments: Any) -> Any:
         return function
 
     return decorate
+
+
+def waiting() -> None:
+    """Do what may wait for the GPU."""
+    if captured[0] and mode[0] != 2:
+        raise DriverError(CAPTURING)
 
 
 def give(place: int, kind: Any, value: int) -> None:
@@ -151,9 +164,16 @@ def holding(pointer: int) -> int | None:
     return next(within, None)
 
 
+@driver(POINTER)
+def cuThreadExchangeStreamCaptureMode(given):
+    given = INT.from_address(given)
+    mode[0], given.value = given.value, mode[0]
+
+
 @driver(POINTER, SIZE)
 def cuMemAlloc(pointer, nbytes):
     device = current()
+    waiting()
     assert nbytes
     calls.append(("allocate", device, nbytes))
     if nbytes > free[0]:
@@ -167,6 +187,7 @@ def cuMemAlloc(pointer, nbytes):
 
 @driver(SIZE)
 def cuMemFree(pointer):
+    waiting()
     device, data = live.pop(pointer)
     assert device == current()
     calls.append(("free", device, data.nbytes))
@@ -176,6 +197,7 @@ def cuMemFree(pointer):
 @driver(POINTER, SIZE, INT)
 def cuMemHostAlloc(pointer, nbytes, flags):
     current()
+    waiting()
     data = np.full(nbytes, POISON, np.uint8)
     pinned[data.ctypes.data] = data
     give(pointer, POINTER, data.ctypes.data)
@@ -183,6 +205,7 @@ def cuMemHostAlloc(pointer, nbytes, flags):
 
 @driver(POINTER)
 def cuMemFreeHost(pointer):
+    waiting()
     del pinned[pointer]
 
 

@@ -60,6 +60,9 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
     assert not list(tmp_path.rglob("*.lock"))
     assert process(tmp_path) == (False, digests)
+    # Settings of the CPU and of threads do not matter.
+    settings = {"NUMBA_NUM_THREADS": "3", "NUMBA_CPU_NAME": "generic"}
+    assert process(tmp_path, **settings) == (False, digests)
 
     # Another GPU has code of its own; a damaged file is made again, and a link is not followed.
     compiled, others = process(tmp_path, "8.0")

@@ -21,7 +21,7 @@ def case(name, *arguments, **environment):
     processes.run(command, environment, cwd=ROOT)
 
 
-@pytest.mark.parametrize("name", ["memory", "streams", "threads"])
+@pytest.mark.parametrize("name", ["memory", "captured", "forked", "streams", "threads"])
 def test_the_driver_is_called(name):
     case(name)
 

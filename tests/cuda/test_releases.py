@@ -151,7 +151,7 @@ def test_releases_that_do_not_fit_are_told(monkeypatch, compiler, linker, driver
     monkeypatch.setattr(driver_cuda, "get_version", lambda: driver_release)
     if needed is None:
         assert driver.ready() is driver_cuda
-        driver.ready.cache_clear()
+        driver._ready.cache_clear()
     else:
         with pytest.raises(DeviceError) as caught:
             driver.ready()

@@ -32,7 +32,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(cuda_release, "compiler", lambda: compiler)
 
     yield make
-    driver.ready.cache_clear()
+    driver._ready.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def machine(monkeypatch):
         ),
         ({"error": "CUDA_ERROR_NO_DEVICE (100)"}, "an NVIDIA GPU: the driver finds none"),
         ({"error": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)"}, "driver: CUDA_ERROR_SYSTEM_DRIVER"),
+        ({"error": "cuInit failed: CUDA_ERROR_NOT_INITIALIZED"}, "no fork of one that used CUDA"),
         ({"gpus": []}, "an NVIDIA GPU: the driver finds none"),
         ({"compiler": None}, "libNVVM"),
     ],

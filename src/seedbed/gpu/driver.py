@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -22,23 +23,27 @@ _FAILURE = re.compile(
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 
 
-@functools.cache
 def ready() -> Any:
     """Return what calls the driver, ready for work: `driver_cuda`, or Numba's simulator.
-
-    What it has found is not looked for again; what is missing is.
 
     Raises
     ------
     DeviceError
         If the package, the driver, a GPU or the compiler is missing; the message says which.
     """
+    return _ready(os.getpid())
+
+
+@functools.cache  # what is there is not looked for again in a process; what is missing is
+def _ready(_: int) -> Any:
     needs = "device 'cuda' needs"
     _check_package(needs)
     gpu = driver_cuda.host()
     if driver_cuda.SIMULATED:
         return gpu
     error = gpu.cuda_error()  # starts the driver
+    if error is not None and "NOT_INITIALIZED" in error:
+        raise DeviceError(f"{needs} a process that is no fork of one that used CUDA: take spawn")
     if error is not None and "NO_DEVICE" not in error:
         raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
     if error is not None or len(gpu.gpus) == 0:
