@@ -37,6 +37,7 @@ POISON = 0xA5
 
 INT, SIZE, POINTER = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
 calls: list[tuple[Any, ...]] = []  # those that queue work, wait or take memory, in order
+launched: list[str] = []  # kernels that have run
 failures: list[str] = []
 contexts: list[int] = []  # of the only thread
 free = [1 << 30]  # bytes, of all GPUs together
@@ -137,11 +138,6 @@ def cuCtxPushCurrent(context):
 @driver(POINTER)
 def cuCtxPopCurrent(context):
     give(context, POINTER, contexts.pop())
-
-
-@driver(POINTER)
-def cuCtxGetCurrent(context):
-    give(context, POINTER, contexts[-1] if contexts else 0)
 
 
 @driver(POINTER)
@@ -308,6 +304,7 @@ def cuLaunchKernel(function, blocks, _1, _2, threads, _3, _4, shared, stream, pa
     ptx_machine.Run(kernel, blocks, threads, given, memories).run()
     for array, memory in zip(arrays, memories, strict=True):
         array[:] = memory.bytes
+    launched.append(kernel.name)
 
 
 @ctypes.CFUNCTYPE(INT, ctypes.c_char_p, ctypes.POINTER(POINTER))

@@ -17,19 +17,31 @@ ROOT = Path(__file__).parents[2]
 
 
 def case(name, *arguments, **environment):
+    """Return how many arrays a case compared and kernels it launched, and if it imported Numba.
+
+    What a case itself asserts ends its process, and `processes.run` fails.
+    """
     command = [sys.executable, "-m", "tests.cuda.driver_cases", name, *arguments]
-    processes.run(command, environment, cwd=ROOT)
+    environment["PYTHONOPTIMIZE"] = None
+    told = processes.run(command, environment, cwd=ROOT).stdout.splitlines()[-1].split()
+    assert told[0] == name
+    return int(told[1]), int(told[2]), told[3] == "True"
 
 
-@pytest.mark.parametrize("name", ["memory", "captured", "forked", "streams", "threads"])
-def test_the_driver_is_called(name):
-    case(name)
+@pytest.mark.parametrize(
+    ("name", "arrays", "launches"),
+    [("memory", 0, 3), ("captured", 0, 0), ("forked", 1, 1), ("streams", 0, 2), ("gpus", 0, 2)],
+)
+def test_the_driver_is_called(name, arrays, launches):
+    assert case(name)[:2] == (arrays, launches)
 
 
 def test_values_are_the_cpus_and_a_second_process_needs_no_numba(tmp_path):
-    case("values", NUMBA_CACHE_DIR=str(tmp_path))
-    case("without_numba", NUMBA_CACHE_DIR=str(tmp_path))
+    first = case("values", NUMBA_CACHE_DIR=str(tmp_path))
+    second = case("without_numba", NUMBA_CACHE_DIR=str(tmp_path))
+    assert first == (15, 17, True)
+    assert second == (15, 17, False)
 
 
 def test_tables_are_the_cpus(tmp_path):
-    case("tables", tmp_path)
+    assert case("tables", tmp_path)[1] >= 1

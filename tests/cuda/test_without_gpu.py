@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
+import textwrap
 import types
 
 import numpy as np
@@ -72,13 +73,18 @@ def test_what_info_says_of_the_driver(monkeypatch, error, count, told):
     assert re.fullmatch(told, info._cuda())
 
 
-def test_a_machine_without_a_driver():
-    """This one, perhaps: `cuda.bindings` says so in words of its own."""
+def test_a_machine_without_a_driver_or_a_gpu_that_it_may_use():
+    """`cuda.bindings` says so in words of its own."""
     pytest.importorskip("numba_cuda")
-    if driver_cuda.cuda_error() is None:
-        pytest.skip("has a driver")
-    with pytest.raises(RuntimeError, match=r"device 'cuda' needs an NVIDIA (driver|GPU): "):
-        INIT((3,), device="cuda")
+    code = """
+        from seedbed import initializers
+        try:
+            initializers.RandomNormal(seed=7)((3,), device="cuda")
+        except RuntimeError as error:
+            print(error)
+    """
+    told = processes.output(textwrap.dedent(code), CUDA_VISIBLE_DEVICES="")
+    assert re.match(r"RandomNormal: device 'cuda' needs an NVIDIA (driver|GPU): \S.{10}", told), told
 
 
 def test_a_numpy_that_numba_cuda_does_not_know(monkeypatch):

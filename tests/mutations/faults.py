@@ -183,7 +183,7 @@ FAULTS = [
     *_scalars(
         "driver_cuda",
         ("CUDA: views keep memory", "return Memory(self.pointer, size, dtype, self.owner)",
-         "return Memory(self.pointer, size, dtype, None)", f"{DRIVER}::test_the_driver_is_called[memory]"),
+         "return Memory(self.pointer, size, dtype, None)", f"{DRIVER}::test_the_driver_is_called[memory-0-3]"),
     ),
     *_scalars(
         "cubins_cuda",
