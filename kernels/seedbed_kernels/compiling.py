@@ -125,13 +125,16 @@ def by_default() -> Iterator[None]:
     with global_compiler_lock:
         context.codegen()  # made once, for the user's functions too
         settings.reload_config()  # now, and not while it compiles
-        with _set(**DEFAULTS), _uncollected():
+        with _set(**DEFAULTS), uncollected():
             yield
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let garbage lie meanwhile: to look for it among Numba's objects takes a tenth of the time."""
+def uncollected() -> Iterator[None]:
+    """Let garbage lie meanwhile: to look for it among Numba's objects takes a tenth of the time.
+
+    Then it is collected: exceptions that Numba caught hold its callers' variables, such as arrays.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -139,6 +142,7 @@ def _uncollected() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+            gc.collect(0)
 
 
 @contextlib.contextmanager

@@ -107,10 +107,10 @@ def _pretending(dispatcher: Any, capability: Capability) -> Iterator[None]:
 
     So it calls no driver: the GPU need not be here.
     """
-    from numba.core.compiler_lock import global_compiler_lock
+    from .compiling import global_compiler_lock, uncollected
 
     device, thread = SimpleNamespace(compute_capability=capability), threading.get_ident()
-    with global_compiler_lock:
+    with global_compiler_lock, uncollected():
         others = dispatcher.get_current_device
         dispatcher.get_current_device = lambda: (
             device if threading.get_ident() == thread else others()

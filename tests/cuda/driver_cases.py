@@ -110,6 +110,7 @@ def without_numba():
 
 def memory():
     """Arrays that nobody holds are freed when it is worth it, or when there is no room."""
+    gc.set_threshold(1 << 30)  # what is freed does not wait to be collected as garbage
     zeros = initializers.Zeros()
     with driver_cuda.gpus[0]:
         made = [driver_cuda.device_array(1000, np.float32) for _ in range(driver_cuda.MANY - 1)]
@@ -117,7 +118,8 @@ def memory():
     del made
     assert not libcuda.calls  # nobody waits for the GPU for so little
     zeros((3,), device="cuda:1")
-    assert sorted(call[0] for call in libcuda.calls) == ["allocate", *["free"] * 10, "launch"]
+    found = sorted(call[0] for call in libcuda.calls)
+    assert found == ["allocate", *["free"] * 10, "launch"], libcuda.calls
     libcuda.calls.clear()
     with driver_cuda.gpus[0]:
         small = driver_cuda.device_array(10, np.uint8)

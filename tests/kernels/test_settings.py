@@ -1,6 +1,8 @@
 """Numba's settings are for the user's functions: our kernels are compiled as by default."""
 
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -93,3 +95,26 @@ def test_settings_are_as_before_after_a_compilation(monkeypatch):
         float([])  # pyright: ignore[reportArgumentType]
     assert np.isfinite(initializers.RandomUniform(-1e-7, 3e-5, seed=1)((30,), "bfloat16")).all()
     assert vars(config) == before
+
+
+def test_what_the_caller_of_a_compilation_made_is_not_held_after_it():
+    def fail():
+        try:
+            raise ValueError
+        except ValueError as error:
+            itself = error  # in whose traceback is this frame, which knows its callers
+            assert itself
+
+    def call():
+        made = np.empty(9)
+        with compiling.by_default():
+            fail()
+        return weakref.ref(made)
+
+    before = gc.get_threshold()
+    gc.set_threshold(1 << 30)
+    try:
+        made = call()
+    finally:
+        gc.set_threshold(*before)
+    assert made() is None
