@@ -19,6 +19,7 @@ import numpy as np
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 LARGE = 1 << 26  # bytes: from there on memory that waits to be freed is freed first
+LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 MANY = 10  # pieces of memory that wait to be freed, at most
 
 
@@ -129,12 +130,9 @@ def _device(number: int) -> Device:
 
 def get_current_device() -> Device:
     """Return the calling thread's GPU; where it has none yet, the first."""
-    try:
-        return gpus[int(call("cuCtxGetDevice"))]
-    except CudaError as error:
-        if "INVALID_CONTEXT" not in str(error):
-            raise
+    if not int(call("cuCtxGetCurrent")):  # to ask for its GPU would be an error of the driver's
         return gpus[0]
+    return gpus[int(call("cuCtxGetDevice"))]
 
 
 def device_of(pointer: int) -> int | None:
@@ -178,12 +176,17 @@ def external_stream(handle: int) -> Stream:
 
 def legacy_default_stream() -> Stream:
     """Return the default stream that waits for all others."""
-    return Stream(1)
+    return Stream(LEGACY_STREAM)
 
 
 def per_thread_default_stream() -> Stream:
     """Return the calling thread's default stream."""
-    return Stream(2)
+    return Stream(PER_THREAD_STREAM)
+
+
+def is_capturing(stream: Any) -> bool:
+    """Return whether what is queued on a stream is captured into a graph, to be run later."""
+    return bool(int(call("cuStreamIsCapturing", int(stream))))
 
 
 class Event:
@@ -270,7 +273,7 @@ def as_cuda_array(array: Any, sync: bool = False) -> Memory:
 
 
 @contextlib.contextmanager
-def _while_others_capture() -> Iterator[None]:
+def beside_captures() -> Iterator[None]:
     """Allow what may wait for the GPU while any thread captures a graph, and leave the graph be."""
     relaxed = _driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     before = call("cuThreadExchangeStreamCaptureMode", relaxed)
@@ -284,31 +287,39 @@ class _Owner:
     """Whoever holds this holds memory."""
 
 
-def device_array(size: int, dtype: Any) -> Memory:
-    """Return a new array on the current GPU whose values are not set."""
+def device_array(size: int, dtype: Any, source: np.ndarray | None = None) -> Memory:
+    """Return a new array on the current GPU whose values are not set.
+
+    A source on the host, from which it is to be copied, lives until the memory is freed.
+    """
     dtype = np.dtype(dtype)
     nbytes, owner, pointer = size * dtype.itemsize, _Owner(), 0
     if nbytes >= LARGE:
         free_pending()
     if nbytes:
-        with _while_others_capture():
+        with beside_captures():
             try:
                 pointer = int(call("cuMemAlloc", nbytes))
             except CudaError as error:
-                if "OUT_OF_MEMORY" not in str(error) or not _pending:
+                if "OUT_OF_MEMORY" not in str(error):
                     raise
                 free_pending()
                 pointer = int(call("cuMemAlloc", nbytes))
-        freed = weakref.finalize(owner, _free_later, get_current_device(), pointer, nbytes)
+        device = get_current_device()
+        freed = weakref.finalize(owner, _free_later, device, pointer, nbytes, source)
         freed.atexit = False  # the driver frees it
     return Memory(pointer, size, dtype, owner)
 
 
 def to_device(values: np.ndarray, stream: Any) -> Memory:
-    """Return a new array on the current GPU with values from the host; the copy is queued."""
-    made = device_array(values.size, values.dtype)
-    if values.size:
-        made.copy_to_device(values, stream)
+    """Return a new array on the current GPU with values from the host; the copy is queued.
+
+    The GPU may read the host's memory later, so it is given a copy that nobody changes.
+    """
+    source = values.copy()
+    made = device_array(source.size, source.dtype, source)
+    if source.size:
+        made.copy_to_device(source, stream)
     return made
 
 
@@ -316,7 +327,7 @@ def pinned_array(size: int, dtype: Any) -> np.ndarray:
     """Return an array of the host to and from which a GPU copies in the background."""
     dtype = np.dtype(dtype)
     nbytes = max(size * dtype.itemsize, 1)
-    with _while_others_capture():
+    with beside_captures():
         pointer = int(call("cuMemHostAlloc", nbytes, 0))
     buffer = (ctypes.c_ubyte * nbytes).from_address(pointer)  # kept by all arrays made of it
     _finally(buffer, "cuMemFreeHost", pointer)
@@ -324,12 +335,13 @@ def pinned_array(size: int, dtype: Any) -> np.ndarray:
 
 
 # To free memory waits for the GPU: a little of it waits until it is worth it.
-_pending: list[tuple[Device, int, int]] = []
+_pending: list[tuple[Device, int, int, Any]] = []
+_LATER = "NOT_PERMITTED", "STREAM_CAPTURE"  # errors of a callback of CUDA's, or of a capture
 
 
-def _free_later(device: Device, pointer: int, nbytes: int) -> None:
-    _pending.append((device, pointer, nbytes))
-    if len(_pending) >= MANY or sum(size for *_, size in _pending) >= LARGE:
+def _free_later(device: Device, pointer: int, nbytes: int, source: Any) -> None:
+    _pending.append((device, pointer, nbytes, source))
+    if len(_pending) >= MANY or sum(each[2] for each in _pending) >= LARGE:
         free_pending()
 
 
@@ -338,12 +350,13 @@ def free_pending() -> None:
     kept = []
     with contextlib.suppress(IndexError):  # another thread took the last
         while _pending:
-            device, pointer, nbytes = _pending.pop()
+            device, pointer, *rest = _pending.pop()
             try:
-                with device, _while_others_capture():
+                with device, beside_captures():
                     call("cuMemFree", pointer)
-            except CudaError:  # in a callback of CUDA's, perhaps
-                kept.append((device, pointer, nbytes))
+            except CudaError as error:  # after any other error it may be someone else's by now
+                if any(name in str(error) for name in _LATER):
+                    kept.append((device, pointer, *rest))
     _pending.extend(kept)
 
 
@@ -353,5 +366,5 @@ def _finally(holder: Any, name: str, handle: Any) -> None:
 
 
 def _give_back(device: Device, name: str, handle: Any) -> None:
-    with contextlib.suppress(CudaError), device, _while_others_capture():
+    with contextlib.suppress(CudaError), device, beside_captures():
         call(name, handle)

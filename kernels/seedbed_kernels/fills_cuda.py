@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from . import kernels_cuda, launch_cuda
+from .driver_cuda import LEGACY_STREAM
 from .launch_cuda import WARPS, Launch, block_count
 from .layout import LANES, position, precision, slots, tile_values
 
@@ -57,7 +58,7 @@ class _Fills:
         end: int,
         place: Any,
         key: Key,
-        stream: Any = 0,
+        stream: Any = LEGACY_STREAM,
         launch: Launch | None = None,
     ) -> None:
         """Fill the elements of a place from number `begin` to before `end`, in its own C order.
@@ -262,7 +263,9 @@ def _constant_kernel(word: str) -> Any:
     return launch_cuda.kernel(kernels_cuda.constant, word)
 
 
-def constant(out: Any, even: Any, odd: Any, stream: Any = 0, launch: Launch | None = None) -> None:
+def constant(
+    out: Any, even: Any, odd: Any, stream: Any = LEGACY_STREAM, launch: Launch | None = None
+) -> None:
     """Fill an array with one value, or with two by turns (the halves of a complex128).
 
     Parameters

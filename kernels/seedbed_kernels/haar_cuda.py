@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from . import driver_cuda
+from .driver_cuda import LEGACY_STREAM
 from .samplers import Normal
 
 PANEL = 256  # vectors whose squares are in memory at a time, in float64
@@ -102,7 +104,7 @@ def haar(
     shape: tuple[int, int],
     key: tuple[np.uint64, np.uint64, np.uint64],
     gain: float = 1.0,
-    stream: Any = 0,
+    stream: Any = LEGACY_STREAM,
 ) -> None:
     """Write a window of gain times a tall matrix with Haar-distributed orthonormal columns.
 
@@ -115,7 +117,7 @@ def haar(
     stream : CUDA stream, optional
         Where the work is queued.
     """
-    from . import driver_cuda, fills_cuda
+    from . import fills_cuda
 
     if out.size == 0:
         return

@@ -80,8 +80,10 @@ class Kernel:
             if device.id not in self._functions:
                 capability = tuple(device.compute_capability)
                 entry, cubin = cubins_cuda.load(self.describe(capability), capability)
-                module = driver_cuda.call("cuModuleLoadData", cubin)
-                self._functions[device.id] = driver_cuda.call("cuModuleGetFunction", module, entry)
+                with driver_cuda.beside_captures():
+                    module = driver_cuda.call("cuModuleLoadData", cubin)
+                    function = driver_cuda.call("cuModuleGetFunction", module, entry)
+                self._functions[device.id] = function
             return self._functions[device.id]
 
 

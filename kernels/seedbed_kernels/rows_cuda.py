@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels_cuda, launch_cuda
+from .driver_cuda import LEGACY_STREAM
 from .launch_cuda import WARPS, Launch, block_count
 from .layout import LANES
 
@@ -27,7 +28,7 @@ def set_rows(
     stride: int,
     values: tuple[Any, Any],
     outside: tuple[Any, int] | None = None,
-    stream: Any = 0,
+    stream: Any = LEGACY_STREAM,
     launch: Launch | None = None,
 ) -> None:
     """Fill rows with one value, or with two by turns (the halves of a complex128).
@@ -58,7 +59,7 @@ def copy_rows(
     rows: int,
     width: int,
     stride: int,
-    stream: Any = 0,
+    stream: Any = LEGACY_STREAM,
     launch: Launch | None = None,
 ) -> None:
     """Fill rows with values that follow each other.

@@ -1,17 +1,24 @@
-"""Where CUDA tests run: on a GPU, else in Numba's CUDA simulator."""
+"""Where CUDA tests run: on a GPU, on the tests' driver if asked, else in Numba's CUDA simulator."""
 
 import os
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+EXECUTED = os.environ.get("SEEDBED_TEST_DRIVER") == "1"  # the PTX, by `libcuda`
 
 
 def pytest_configure(config):
     if SIMULATED:
         complete_simulator()
+    if EXECUTED:
+        from . import libcuda
+
+        with tempfile.TemporaryDirectory() as folder:
+            libcuda.installed(Path(folder))
 
 
 def complete_simulator():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from seedbed import initializers
-from seedbed.errors import DeviceError
+from seedbed.errors import ArgumentError, DeviceError
+from seedbed.gpu.staging import Staging
 from seedbed_kernels import driver_cuda
 from tests import processes
 
@@ -39,6 +40,7 @@ def same(made, expected):
 def balanced():
     """Check that nothing is left: no context, no memory, no stream, no event."""
     gc.collect()
+    libcuda.flush()
     driver_cuda.free_pending()
     left = libcuda.contexts, libcuda.live, libcuda.pinned, libcuda.streams, libcuda.events
     assert not any(left), left
@@ -82,6 +84,7 @@ def values():
         compared.append(found := np.empty_like(wider))
         with driver_cuda.gpus[0]:
             whole.copy_to_host(found.reshape(-1), stream)
+            stream.synchronize()
         assert found.tobytes() == wider.tobytes()
     del whole, given, stream, made, out
     balanced()
@@ -147,7 +150,10 @@ def memory():
 
 
 def captured():
-    """A graph that another thread captures is left alone, whatever is made and freed meanwhile."""
+    """A graph that another thread captures is left alone, whatever is made and freed meanwhile.
+
+    One that captures a fill has nothing in it that reads the memory of the host.
+    """
     with driver_cuda.gpus[0]:
         large = driver_cuda.device_array(driver_cuda.LARGE, np.uint8)
         pinned = driver_cuda.pinned_array(9, np.uint8)
@@ -157,13 +163,60 @@ def captured():
         assert not libcuda.pinned
         small = driver_cuda.device_array(9, np.uint8)
         pinned = driver_cuda.pinned_array(9, np.uint8)
+        stream = driver_cuda.stream()
+    uniform, identity = INITIALIZERS["uniform"], INITIALIZERS["identity"]
+    made = uniform(SHAPE, device="cuda:0")  # the kernel is loaded
+    libcuda.capturing.add(int(stream))
+    libcuda.calls.clear()
+    interface = made.__cuda_array_interface__ | {"stream": int(stream)}
+    out = types.SimpleNamespace(__cuda_array_interface__=interface)
+    ids = np.arange(SHAPE[0])
+    with pytest.raises(ArgumentError, match=r"^Identity: values that are computed on the host can"):
+        identity(SHAPE, out=out)
+    with pytest.raises(ArgumentError, match=r"^RandomUniform: rows on .* rows that are on 'cuda:0"):
+        uniform(SHAPE, rows=ids, out=out)
+    with pytest.raises(ArgumentError, match=r"^RandomUniform: keys on the host cannot be"):
+        uniform.keyed(ids, SHAPE[1], out=out)
+    assert not libcuda.calls
+    for given in ({}, {"rows": slice(SHAPE[0])}):
+        uniform(SHAPE, out=out, **given)
+    assert libcuda.calls == [("launch", 0, int(stream))] * 2
+    same(made, uniform(SHAPE))
+    del made, out, interface
     # What cannot be freed now, as in a callback of CUDA's, is freed later.
-    cuda, refused = driver_cuda.call, driver_cuda.CudaError("cuMemFree failed")
+    cuda, refused = driver_cuda.call, driver_cuda.CudaError("CUDA_ERROR_NOT_PERMITTED")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver_cuda, "call", lambda name, *given: refuse(name, cuda, refused, *given))
-        del small, pinned
+        del small, pinned, stream
         driver_cuda.free_pending()
-        assert len(libcuda.live) == 1
+        assert libcuda.live
+    balanced()
+
+
+def late():
+    """Ids on the host may change, or be gone, before the GPU reads them."""
+    uniform = INITIALIZERS["uniform"]
+    ids = np.array([4, 0, 3])
+    expected = uniform(SHAPE, rows=ids), uniform.keyed(ids, SHAPE[1])
+    made = uniform(SHAPE, rows=ids, device="cuda"), uniform.keyed(ids, SHAPE[1], device="cuda")
+    ids[:] = 5
+    others = [np.full_like(ids, 5) for _ in range(1000)]  # in memory that was given back
+    assert not libcuda.launched
+    for one, other in zip(made, expected, strict=True):
+        same(one, other)
+    del made, one, others
+    balanced()
+
+
+def staged():
+    """Memory of the host that a copy is on its way to is not freed before."""
+    staging = Staging(1000, "cuda:1")
+    part = staging.array(200, np.dtype("float32"))
+    INITIALIZERS["uniform"]((200,), out=part)
+    staging.send(slice(0, 800))
+    assert libcuda.queue
+    del staging, part
+    assert not libcuda.queue
     balanced()
 
 

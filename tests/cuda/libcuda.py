@@ -37,11 +37,13 @@ POISON = 0xA5
 
 INT, SIZE, POINTER = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
 calls: list[tuple[Any, ...]] = []  # those that queue work, wait or take memory, in order
+queue: list[tuple[Any, int, int]] = []  # work, and what it touches of the host; runs at the last
 launched: list[str] = []  # kernels that have run
 failures: list[str] = []
 contexts: list[int] = []  # of the only thread
 free = [1 << 30]  # bytes, of all GPUs together
 captured = [False]  # whether another thread captures a graph, as PyTorch does: no thread may wait
+capturing: set[int] = set()  # streams whose work is captured
 mode = [0]  # of this thread: 2 may, and leaves the graph be
 PROCESS = os.getpid()
 live: dict[int, Any] = {}  # device memory, by address: its GPU and its bytes
@@ -141,7 +143,13 @@ def cuCtxPopCurrent(context):
 
 
 @driver(POINTER)
+def cuCtxGetCurrent(context):
+    give(context, POINTER, contexts[-1] if contexts else 0)
+
+
+@driver(POINTER)
 def cuCtxGetDevice(device):
+    assert contexts, "an error where errors are reported, as by compute-sanitizer"
     give(device, INT, current())
 
 
@@ -184,6 +192,7 @@ def cuMemAlloc(pointer, nbytes):
 @driver(SIZE)
 def cuMemFree(pointer):
     waiting()
+    flush()
     device, data = live.pop(pointer)
     assert device == current()
     calls.append(("free", device, data.nbytes))
@@ -202,6 +211,8 @@ def cuMemHostAlloc(pointer, nbytes, flags):
 @driver(POINTER)
 def cuMemFreeHost(pointer):
     waiting()
+    nbytes = pinned[pointer].nbytes
+    assert not [at for _, at, size in queue if at < pointer + nbytes and pointer < at + size]
     del pinned[pointer]
 
 
@@ -216,14 +227,14 @@ def on_gpu(pointer: int, nbytes: int) -> None:
 def cuMemcpyHtoDAsync(target, source, nbytes, stream):
     calls.append(("copy to", known(stream), nbytes))
     on_gpu(target, nbytes)
-    ctypes.memmove(target, source, nbytes)
+    queue.append((lambda: ctypes.memmove(target, source, nbytes), source, nbytes))
 
 
 @driver(POINTER, SIZE, SIZE, POINTER)
 def cuMemcpyDtoHAsync(target, source, nbytes, stream):
     calls.append(("copy from", known(stream), nbytes))
     on_gpu(source, nbytes)
-    ctypes.memmove(target, source, nbytes)
+    queue.append((lambda: ctypes.memmove(target, source, nbytes), target, nbytes))
 
 
 @driver(POINTER, INT)
@@ -241,6 +252,12 @@ def cuStreamDestroy(stream):
 @driver(POINTER)
 def cuStreamSynchronize(stream):
     calls.append(("synchronize", known(stream)))
+    flush()
+
+
+@driver(POINTER, POINTER)
+def cuStreamIsCapturing(stream, status):
+    give(status, INT, int(known(stream) in capturing))
 
 
 @driver(POINTER, INT)
@@ -270,6 +287,7 @@ def cuEventDestroy(event):
 
 @driver(POINTER, POINTER)
 def cuModuleLoadData(module, image):
+    waiting()
     current()
     handle = (1 << 21) + len(modules)
     modules[handle] = ptx_program.Kernel(ctypes.string_at(image).decode()), current()
@@ -293,6 +311,17 @@ def cuLaunchKernel(function, blocks, _1, _2, threads, _3, _4, shared, stream, pa
         np.frombuffer(ctypes.string_at(place, type_of(kind)().itemsize), type_of(kind))[0]
         for place, (kind, _) in zip(places, kernel.parameters, strict=True)
     ]
+    queue.append((lambda: run(kernel, blocks, threads, given), 0, 0))
+
+
+def flush() -> None:
+    """Do all the work that is queued, on whatever stream, in order."""
+    while queue:
+        queue.pop(0)[0]()
+
+
+def run(kernel: Any, blocks: int, threads: int, given: list[Any]) -> None:
+    """Run a kernel in the memory that its arguments point to."""
     arrays, memories = [], []
     for number, pointer in enumerate(map(int, given)):
         if holding(pointer) is not None and int(given[number - 2]):

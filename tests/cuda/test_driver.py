@@ -30,7 +30,15 @@ def case(name, *arguments, **environment):
 
 @pytest.mark.parametrize(
     ("name", "arrays", "launches"),
-    [("memory", 0, 3), ("captured", 0, 0), ("forked", 1, 1), ("streams", 0, 2), ("gpus", 0, 2)],
+    [
+        ("memory", 0, 3),
+        ("captured", 1, 3),
+        ("late", 2, 2),
+        ("staged", 0, 1),
+        ("forked", 1, 1),
+        ("streams", 0, 2),
+        ("gpus", 0, 2),
+    ],
 )
 def test_the_driver_is_called(name, arrays, launches):
     assert case(name)[:2] == (arrays, launches)

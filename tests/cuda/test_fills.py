@@ -16,8 +16,8 @@ from seedbed.values.host import HostArray
 from seedbed.values.recipes import Computed, Constant, Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
 from seedbed.values.selection import Keys
-from seedbed_kernels import fills_cuda
-from seedbed_kernels.cuda_shim import cuda
+from seedbed_kernels import driver_cuda, fills_cuda
+from tests.cuda.arrays import to_gpu, to_host
 
 pytestmark = pytest.mark.cuda
 
@@ -51,9 +51,10 @@ def filler(source, dtype, kind=fills_cuda.Filler):
 def run(dtype, count, function):
     """Return what a function writes into the middle of an array on the GPU, as bits."""
     untouched = np.full(count + 2 * GUARD, 77, BITS[dtype])
-    array = cuda.to_device(untouched)
-    function(array[GUARD : GUARD + count])
-    host = array.copy_to_host()
+    array = to_gpu(untouched)
+    with driver_cuda.host().gpus[0]:
+        function(array[GUARD : GUARD + count])
+    host = to_host(array)
     assert (host[:GUARD] == 77).all()
     assert (host[GUARD + count :] == 77).all()
     return host[GUARD : GUARD + count].tobytes()
@@ -148,7 +149,7 @@ def test_rows_by_number(monkeypatch, kind, dtype, axes, runs):
     """Whole rows, and two runs of each, into an array and into columns of a wider one."""
     monkeypatch.setattr(fills_cuda, "AXES", axes)
     monkeypatch.setattr(fills_cuda, "RUNS", runs)
-    source, numbers = SOURCES[kind], cuda.to_device(IDS)
+    source, numbers = SOURCES[kind], to_gpu(IDS)
     fill, key = filler(source, dtype, fills_cuda.RowFiller)
     shape = (2**64, 2 if dtype == "float64" else 4)
     on_cpu = sample(source, shape, dtype, stream=STREAM, rows=IDS)
@@ -218,7 +219,7 @@ def test_ids_on_the_gpu_that_are_refused(ids, arguments, message):
 @pytest.mark.parametrize(("kind", "dtype"), ROWS)
 def test_rows_by_key(kind, dtype):
     """Aligned or not, whole groups or not, and parts of the rows."""
-    source, keys = SOURCES[kind], cuda.to_device(IDS)
+    source, keys = SOURCES[kind], to_gpu(IDS)
     fill, key = filler(source, dtype, fills_cuda.KeyedFiller)
     for column, width, stride, cut, shift, launch in (  # the shift: where the rows begin in memory
         (0, 16, 16, (0, 112), 3, None), (0, 5, 8, (3, 30), 0, (1, 1)),
@@ -247,11 +248,11 @@ def wider(rows, width, dtype, outer=()):
     """Return rows of a wider array on the GPU, all of which is 77, and that array's bytes."""
     dtype = as_dtype(dtype)
     filled = np.full(BEFORE + rows * (width + GAP), 77, np.uint8).astype(dtype)
-    whole = cuda.to_device(filled.view(np.uint8))
+    whole = to_gpu(filled.view(np.uint8))
     ends = np.array([BEFORE, filled.size - GAP]) * dtype.itemsize
     outer = outer or (rows,)
     memory, shape = whole[slice(*ends.tolist())], (*outer, width)
-    stream = cuda.legacy_default_stream()
+    stream = driver_cuda.host().legacy_default_stream()
     return DeviceRows(memory, shape, dtype, 0, stream, len(outer), width + GAP), whole, filled
 
 
@@ -261,7 +262,7 @@ def rows_are(values, whole, filled):
     for row, made in enumerate(flat):
         at = BEFORE + row * (flat.shape[1] + GAP)
         filled[at : at + flat.shape[1]] = made
-    return whole.copy_to_host().tobytes() == filled.tobytes()
+    return to_host(whole).tobytes() == filled.tobytes()
 
 
 NUMBERED = {

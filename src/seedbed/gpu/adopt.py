@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from seedbed_kernels import driver_cuda
+from seedbed_kernels.driver_cuda import LEGACY_STREAM
 
 from ..errors import ArgumentError, ArgumentTypeError, brief, is_one_of
 from ..values.selection import row_distance
 from . import dlpack
 from .array import DeviceArray
-from .driver import LEGACY_STREAM, check, device_number, on_device, ready, stream_of
+from .driver import check, device_number, on_device, ready, stream_of
 from .ids import DeviceIds
 from .memory import Bytes
 from .rows import DeviceRows

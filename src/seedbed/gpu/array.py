@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from seedbed_kernels import driver_cuda
+from seedbed_kernels.driver_cuda import LEGACY_STREAM
 
 from ..values.dtypes import FLOATING_DTYPES, quiet
 from ..values.host import HostArray
@@ -22,7 +23,7 @@ from ..values.seeds import Stream
 from ..values.selection import Keys, Rows
 from ..values.window import Runs
 from . import dlpack, memory
-from .driver import LEGACY_STREAM, on_device, ready, stream_of
+from .driver import on_device, ready, stream_of
 from .ids import DeviceIds
 
 # The kernels know neither 16-bit format.
@@ -200,6 +201,12 @@ class DeviceArray:
         """Wait until all work queued for the array is done."""
         with on_device(driver_cuda.host(), self.device):
             self.stream.synchronize()
+
+    @property
+    def captured(self) -> bool:
+        """Whether work that is queued for the array is captured into a CUDA graph."""
+        with on_device(driver_cuda.host(), self.device) as gpu:
+            return not driver_cuda.SIMULATED and gpu.is_capturing(self.stream)
 
     def settle(self) -> None:
         """Wait for work queued, if the array's user cannot: on a stream that is not the user's."""

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 
 from seedbed_kernels import cuda_release, driver_cuda
+from seedbed_kernels.driver_cuda import LEGACY_STREAM, PER_THREAD_STREAM
 
 from ..errors import ArgumentError, DeviceError, brief
 
 _DEVICE = re.compile(r"cuda(?::(\d+))?")
-_FAILURE = re.compile(
-    r"CUDA_ERROR_\w+|cudaError\w+"
-)  # as `driver_cuda`, cuda.core and CuPy tell it
-LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
+_FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as `driver_cuda` and CuPy tell it
 
 
 def ready() -> Any:
@@ -178,7 +176,7 @@ def on_device(gpu: Any, device: int) -> Iterator[Any]:
         failure = _FAILURE.search(str(error))
         if failure is None:
             raise
-        if failure[0] == "CUDA_ERROR_OUT_OF_MEMORY":
+        if failure[0] in ("CUDA_ERROR_OUT_OF_MEMORY", "cudaErrorMemoryAllocation"):
             raise MemoryError(f"cuda:{device} has not enough free memory") from error
         raise OSError(f"cuda:{device} failed: {failure[0]}") from error
 

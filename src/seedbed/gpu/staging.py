@@ -1,5 +1,8 @@
 """How what a GPU makes comes to the host: through pinned memory, in the background."""
 
+import contextlib
+import weakref
+
 import numpy as np
 
 from . import driver
@@ -25,6 +28,7 @@ class Staging:
             self._host = gpu.pinned_array(nbytes, np.uint8)
         shape, dtype = (nbytes,), np.dtype(np.uint8)
         self._bytes = DeviceArray.empty(shape, dtype, self._device, stream)
+        weakref.finalize(self, _settle, self._bytes).atexit = False
 
     def array(self, size: int, dtype: np.dtype) -> DeviceArray:
         """Return the beginning of the buffer as a flat array to be filled."""
@@ -39,3 +43,9 @@ class Staging:
         """Return the bytes sent to a place, once they are there."""
         self._bytes.synchronize()
         return self._host[place]
+
+
+def _settle(array: DeviceArray) -> None:
+    """Wait until nothing is on its way to memory of the host that is freed next."""
+    with contextlib.suppress(OSError):  # a GPU that has failed sends nothing
+        array.synchronize()

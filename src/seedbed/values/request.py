@@ -171,17 +171,34 @@ class Request:
         Raises
         ------
         ArgumentError
-            If `recipe` does not fit, or is not the same for all rows and their ids are on a GPU.
+            If `recipe` does not fit, or is not the same for all rows and their ids are on a GPU; or
+            if what is on the host would be captured into a CUDA graph, which reads it later.
         """
         recipe.check(self.shape, self.dtype)
-        if self._ids is None:
+        target = self._target
+        if self._ids is None and (target is None or isinstance(target, HostArray)):
             return
         scalar = isinstance(recipe, Constant) and np.ndim(recipe.value) == 0
-        if not (scalar or isinstance(recipe, Random)):
+        on_host = not (scalar or isinstance(recipe, Random))
+        if self._ids is not None and on_host:
             raise ArgumentError(
                 f"{self._ids.name} on {self._ids.array.name!r} are taken by random initializers "
                 "and those of one value; give ids that are on the host"
             )
+        ids = None if scalar else self._ids_on_host
+        if (on_host or ids) and target is not None and target.captured:
+            raise ArgumentError(
+                f"{ids} on the host cannot be captured into a CUDA graph; give {ids} that are on "
+                f"{target.name!r}"
+                if ids
+                else "values that are computed on the host cannot be captured into a CUDA graph; "
+                "fill out before the capture begins"
+            )
+
+    @property
+    def _ids_on_host(self) -> str | None:
+        """What an argument is called whose ids would be copied to a GPU."""
+        return "rows" if isinstance(self.rows, np.ndarray) else None
 
     @property
     def selection(self) -> Selection:
@@ -262,6 +279,10 @@ class KeyedRequest(Request):
     def selection(self) -> Selection:
         """Which elements are made, as the kernels take it."""
         return Keys(self.keys, self.column, self.size[-1])
+
+    @property
+    def _ids_on_host(self) -> str | None:
+        return "keys" if isinstance(self.keys, np.ndarray) else None
 
 
 def _device_ids(values: Any, name: str, count: int | None = None) -> Any:
