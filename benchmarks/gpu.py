@@ -27,16 +27,20 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+from benchmarks import gpu_clock
 from seedbed import initializers
 from seedbed.errors import DeviceError
-from seedbed.gpu.array import DeviceArray
+from seedbed.gpu import memory
+from seedbed.gpu.array import DeviceArray, kernel_dtype
 from seedbed.gpu.driver import ready
 from seedbed.values import recipes
 from seedbed.values.fill import sample
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform
 from seedbed.values.seeds import Stream
+from seedbed_kernels import driver_cuda
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -53,6 +57,7 @@ LAUNCHES = ((1, 1), (1, 8), (7, 3), (1000, 4), (5000, 8))
 CHUNK = 2**26  # values compared at a time
 REPEATS, WARM_UP = 15, 3
 CALLS = 20  # timed together: the host, which takes as long as the GPU for some, is ahead of it then
+SANITIZERS = ("memcheck", "racecheck", "synccheck")
 LIBRARIES = ("memset", "seedbed", "torch", "cupy", "jax")
 ORTHOGONAL = (8192, 8192)
 
@@ -91,28 +96,20 @@ def compare_whole(source: Any, count: int, dtype: str) -> None:
         assert np.array_equal(host.view(np.uint8), on_cpu.view(np.uint8)), (source, count, dtype)
 
 
-def numba_cuda() -> Any:
-    """Return `numba.cuda`, which has what tells of the GPU and takes the time."""
-    from seedbed_kernels.cuda_shim import cuda
-
-    return cuda
-
-
 def compare_launches(source: Any, dtype: str, count: int = 3_000_001) -> None:
     from seedbed_kernels import fills_cuda
 
     on_cpu = sample(source, (count,), dtype, stream=STREAM)
     sampler = recipes.kernel_sampler(source, on_cpu.dtype)
-    bits = {"float16": np.int16, "bfloat16": np.uint16}.get(dtype, dtype)
+    out = DeviceArray.empty((count,), on_cpu.dtype, 0)
+    flat = out.data.view(kernel_dtype(on_cpu.dtype))
+    filler, key = fills_cuda.Filler(sampler, flat.dtype), recipes.kernel_key(STREAM)
     for launch in LAUNCHES:
-        out = numba_cuda().device_array(count, bits)
-        filler, key = fills_cuda.Filler(sampler, out.dtype), recipes.kernel_key(STREAM)
-        filler(out, 0, count, filler.WHOLE, key, launch=launch)
-        assert np.array_equal(out.copy_to_host().view(np.uint8), on_cpu.view(np.uint8)), (
-            source,
-            dtype,
-            launch,
-        )
+        with driver_cuda.gpus[0]:
+            filler(flat, 0, count, filler.WHOLE, key, out.stream, launch)
+        host = out.copy_to_host().view(np.uint8)
+        assert np.array_equal(host, on_cpu.view(np.uint8)), (source, dtype, launch)
+        out.constant(0)
 
 
 def check_bits(count: int) -> Iterator[str]:
@@ -127,7 +124,9 @@ def check_bits(count: int) -> Iterator[str]:
             seconds = time.perf_counter() - start
             told = f"{count:,} values equal ({seconds:.0f} s); SHA-256 {digest}"
             yield f"{name:<17} {dtype:<9} {told}"
-        free, _ = numba_cuda().current_context().get_memory_info()
+        if (cupy := memory.cupy()) is not None:
+            cupy.get_default_memory_pool().free_all_blocks()
+        free, _ = gpu_clock.memory()
         for dtype in DTYPES:
             if LENGTHS[-1] * dtype_of(dtype).itemsize > 0.9 * free:
                 yield f"{name:<17} {dtype:<9} {LENGTHS[-1]:,} values do not fit: not compared"
@@ -145,10 +144,9 @@ def timed(call: Call, synchronous: bool = False, calls: int = CALLS) -> float:
     CUDA events on the default stream, which PyTorch and CuPy use, too; a call that is `synchronous`
     works on a stream of its own and returns when it is done: the clock of the host.
     """
-    gpu = numba_cuda()
     for _ in range(WARM_UP):
         call()
-    gpu.synchronize()
+    gpu_clock.synchronize()
     seconds = []
     for _ in range(REPEATS):
         if synchronous:
@@ -156,22 +154,14 @@ def timed(call: Call, synchronous: bool = False, calls: int = CALLS) -> float:
             call()
             seconds.append(time.perf_counter() - start)
             continue
-        begin, end = gpu.event(), gpu.event()
-        begin.record()
-        for _ in range(calls):
-            call()
-        end.record()
-        end.synchronize()
-        seconds.append(begin.elapsed_time(end) / 1000 / calls)
+        seconds.append(gpu_clock.milliseconds(call, calls) / 1000 / calls)
     return statistics.median(seconds)
 
 
 def _memset(distribution: str, dtype: str, size: int) -> float:
-    from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
-
     array = DeviceArray.empty((size,), dtype_of(dtype), 0)
-    pointer = driver.CUdeviceptr(array.pointer)
-    return timed(lambda: driver.cuMemsetD8Async(pointer, 0, array.nbytes, driver.CUstream(0)))
+    arguments = array.pointer, 0, array.nbytes, array.handle
+    return timed(lambda: driver_cuda.call("cuMemsetD8Async", *arguments))
 
 
 def _seedbed(distribution: str, dtype: str, size: int) -> float:
@@ -247,7 +237,7 @@ def measure(library: str, distribution: str, dtype: str, size: int) -> float | s
     except ImportError:
         return "not installed"
     except Exception as error:  # a library that fails must not end the comparison
-        return f"{type(error).__name__}"
+        return f"{type(error).__name__}: {error}".partition("\n")[0].replace("|", "/")[:120]
 
 
 def time_fills(size: int) -> Iterator[str]:
@@ -322,31 +312,44 @@ def run_tests(sanitize: bool) -> Iterator[str]:
         text=True,
         check=False,
     )
-    yield f"tests: {result.stdout.strip().splitlines()[-1]}"
+    told = result.stdout.strip() or result.stderr.strip()
+    yield f"tests: {told.splitlines()[-1] if told else 'no word'}"
     if result.returncode:
-        raise AssertionError(result.stdout[-6000:])
-    if sanitize:
-        tool = shutil.which("compute-sanitizer")
-        for check in ("memcheck", "racecheck", "synccheck") if tool else ():
-            command = [str(tool), "--tool", check, "--error-exitcode", "9", *pytest]
-            chosen = ["tests/cuda/test_fills.py", "-k", "any_launch or rejections or windows"]
-            code = subprocess.run(
-                [*command, *chosen], cwd=ROOT, capture_output=True, check=False
-            ).returncode
-            if code:
-                raise AssertionError(f"compute-sanitizer {check}: exit code {code}")
-            yield f"compute-sanitizer {check}: clean"
-        if not tool:
-            yield "compute-sanitizer: not installed"
+        raise AssertionError((result.stdout + result.stderr)[-6000:])
+    for check in SANITIZERS if sanitize else ():
+        # Without errors of calls: `cuda.bindings` asks the driver for functions that it may lack.
+        options = ["--tool", check, "--report-api-errors", "no", "--error-exitcode", "9"]
+        chosen = ["tests/cuda/test_fills.py", "-k", "any_launch or rejections or windows"]
+        result = subprocess.run(
+            [sanitizer(), *options, *pytest, *chosen],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            told = (result.stdout + result.stderr)[-6000:]
+            raise AssertionError(f"compute-sanitizer {check}: {result.returncode}\n{told}")
+        yield f"compute-sanitizer {check}: clean"
+
+
+def sanitizer() -> str:
+    """Return the path of compute-sanitizer: of the wheel, of a toolkit, or on PATH."""
+    folders = [str(Path(folder, "nvidia/cu13/bin")) for folder in sys.path]
+    homes = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
+    folders += [f"{home}/bin" for home in homes if home]
+    tool = shutil.which("compute-sanitizer") or shutil.which(
+        "compute-sanitizer", path=os.pathsep.join(folders)
+    )
+    if tool is None:
+        raise FileNotFoundError("compute-sanitizer: pip install nvidia-cuda-sanitizer-api")
+    return tool
 
 
 def describe() -> Iterator[str]:
-    gpu = numba_cuda()
-    device = gpu.get_current_device()
-    name = device.name.decode() if isinstance(device.name, bytes) else device.name
-    major, minor = device.compute_capability
-    _, total = gpu.current_context().get_memory_info()
-    yield f"# {name}"
+    major, minor = driver_cuda.gpus[0].compute_capability
+    _, total = gpu_clock.memory()
+    yield f"# {gpu_clock.name()}"
     yield f"compute capability {major}.{minor}, {total / 2**30:.0f} GiB"
     versions = []
     for package in ("numba", "numba-cuda", "torch", "cupy-cuda13x", "cupy-cuda12x", "jax"):

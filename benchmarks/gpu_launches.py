@@ -9,16 +9,22 @@ times, and prints a table: GB/s as it is now, and how fast others are in units o
 0, or 2 if there is no GPU.
 """
 
+import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import gpu_clock
 from seedbed.errors import DeviceError
 from seedbed.gpu.array import kernel_dtype
 from seedbed.gpu.driver import ready
 from seedbed.values.dtypes import as_dtype
 from seedbed.values.recipes import Normal, TruncatedNormal, Uniform, kernel_sampler
+from seedbed_kernels import driver_cuda
 
 BLOCKS = (2, 4, 6, 8, 12, 24, 48)  # a multiprocessor
 LIMITS = (None, 96, 80, 72, 64, 56, 48, 40, 32)
@@ -56,21 +62,12 @@ def filling(sampler: Any, out: Any, kernel: Any, launch: tuple[int, int] | None)
         fills_cuda._kernel = used
 
 
-def milliseconds(call: Callable[[], None]) -> float:
-    """Return how long a call takes on the GPU."""
-    from seedbed_kernels.cuda_shim import cuda
-
-    begin, end = cuda.event(), cuda.event()
-    begin.record()
-    call()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end)
-
-
 def medians(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
     """Return the median time of each call; their rounds alternate, after one to warm up."""
-    rounds = [{name: milliseconds(call) for name, call in calls.items()} for _ in range(ROUNDS + 1)]
+    rounds = [
+        {name: gpu_clock.milliseconds(call) for name, call in calls.items()}
+        for _ in range(ROUNDS + 1)
+    ]
     return {name: statistics.median(each[name] for each in rounds[1:]) for name in calls}
 
 
@@ -91,12 +88,12 @@ def contenders(sampler: Any, out: Any, processors: int) -> dict[str, Callable[[]
     return calls
 
 
-def table(gpu: Any, size: int = SIZE) -> Iterator[str]:
+def table(size: int = SIZE, dtypes: Sequence[str] = DTYPES) -> Iterator[str]:
     """Yield the lines of the table."""
-    processors = gpu.get_current_device().MULTIPROCESSOR_COUNT
-    for name in DTYPES:
+    processors = driver_cuda.get_current_device().MULTIPROCESSOR_COUNT
+    for name in dtypes:
         dtype = as_dtype(name)
-        out = gpu.device_array(size, kernel_dtype(dtype))
+        out = driver_cuda.device_array(size, kernel_dtype(dtype))
         for recipe in RECIPES:
             sampler = kernel_sampler(recipe, dtype)
             found = medians(contenders(sampler, out, processors))
@@ -108,13 +105,16 @@ def table(gpu: Any, size: int = SIZE) -> Iterator[str]:
 
 def main() -> int:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--dtype", choices=DTYPES, action="append", help="by default all")
+    options = parser.parse_args()
     try:
-        gpu = ready()
+        ready()
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 2
-    with gpu.gpus[0]:
-        for line in table(gpu):
+    with driver_cuda.gpus[0]:
+        for line in table(dtypes=options.dtype or DTYPES):
             print(line, flush=True)
     return 0
 

@@ -103,20 +103,20 @@ def pytest_terminal_summary(terminalreporter):
     for line in not_run(terminalreporter.getreports("skipped")):
         terminalreporter.write_line(f"Not run: {line}")
 
-    from .cuda.conftest import SIMULATED, gpu
+    from .cuda.conftest import EXECUTED, gpu
 
     ran = {
         report.nodeid.split("::")[0].rsplit("/")[-1]
         for report in terminalreporter.getreports("passed")
     }
-    if SIMULATED:
-        where = ["in the CUDA simulator"]
+    if EXECUTED:
+        where = ["on the tests' driver"]
     elif gpu():
         where = ["on the GPU"]
     else:
         where = ["no GPU"]
-    if "test_simulator.py" in ran:
-        where.append("fills ran in the CUDA simulator")
+    if "test_executed.py" in ran:
+        where.append("fills ran on the tests' driver")
     if "test_ptx.py" in ran:
         where.append("kernels compiled to PTX and machine code")
     terminalreporter.write_line("CUDA: " + "; ".join(where))

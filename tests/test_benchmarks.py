@@ -1,6 +1,5 @@
 """The benchmarks that nobody runs often still run: on few values, or up to what is missing."""
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from benchmarks import contenders, gpu_static, rows, scale
 
-from seedbed import initializers
 from tests import processes
 
 ROOT = Path(__file__).parents[1]
@@ -50,24 +48,6 @@ def test_the_report_times_other_environments_in_processes_of_their_own():
     assert min(found.values()) > 0
 
 
-@pytest.mark.exhaustive
-def test_the_gpu_benchmark_compares_bits_in_the_simulator():
-    pytest.importorskip("numba_cuda")
-    code = """
-        from benchmarks import gpu
-        from tests.cuda import conftest
-        conftest.complete_simulator()
-        gpu.CHUNK, gpu.LAUNCHES = 100, [(1, 1)]
-        print(gpu.compare(gpu.RECIPES["uniform"], 130, "float16"))
-        gpu.compare_whole(gpu.RECIPES["uniform"], 3, "bfloat16")
-        gpu.compare_launches(gpu.RECIPES["uniform"], "float64", 300)
-    """
-    lines = "\n".join(line[8:] for line in code.splitlines())
-    values = initializers.RandomUniform(-0.05, 0.05, seed=7)((130,), "float16")
-    printed = processes.output(lines, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=str(ROOT))
-    assert printed.split() == [hashlib.sha256(values).hexdigest()]
-
-
 def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
     for what in scale.OUTPUTS.values():
         _, whole, equal = scale.planned(what, 3)
@@ -75,31 +55,6 @@ def test_the_scale_model_finds_parts_without_gap_and_of_equal_bits(tmp_path):
         assert equal
     digests = {scale.written(tmp_path, of)[2] for of in (1, 5)}
     assert len(digests) == 1
-
-
-@pytest.mark.exhaustive
-def test_the_benchmark_of_launches_times_a_kernel_with_others():
-    """In the simulator, where no limit on registers is compiled."""
-    pytest.importorskip("numba_cuda")
-    code = """
-        from benchmarks import gpu_launches
-        from seedbed_kernels import fills_cuda, launch_cuda
-        from seedbed_kernels.cuda_shim import cuda
-        from tests.cuda import conftest
-        conftest.complete_simulator()
-        launch_cuda.FEWEST = fills_cuda.WARPS = 1
-        gpu_launches.milliseconds = lambda call: call() or 0.5
-        gpu_launches.DTYPES, gpu_launches.RECIPES = ("bfloat16",), gpu_launches.RECIPES[:2]
-        gpu_launches.BLOCKS, gpu_launches.LIMITS, gpu_launches.ROUNDS = (1,), (None, 64), 1
-        for line in gpu_launches.table(cuda, 130):
-            print(line)
-    """
-    lines = "\n".join(line[8:] for line in code.splitlines())
-    printed = processes.output(lines, NUMBA_ENABLE_CUDASIM="1", PYTHONPATH=str(ROOT)).splitlines()
-    names = [line.split()[:2] for line in printed]
-    assert names == [["Uniform", "bfloat16"], ["Normal", "bfloat16"]]
-    others = "1 blocks 1.000, no limit 1.000, of 64 registers 1.000"
-    assert all(line.endswith(f"GB/s: {others}") for line in printed)
 
 
 @pytest.mark.parametrize("name", ["gpu", "gpu_launches"])

@@ -29,7 +29,6 @@ from . import (
 )
 
 settings: Any = config
-SIMULATED = bool(settings.ENABLE_CUDASIM)
 # What only kernels call needs no entry for Python, nor one for C. Each is a copy of all that is
 # inlined into it, which LLVM optimises at every level of the calls: a third of the time to compile.
 INSIDE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -57,11 +56,8 @@ def njit(**options: Any) -> Any:
 
 
 def scalar(function: Callable[..., Any]) -> Any:
-    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels.
-
-    Python calls it only in the CUDA simulator, where a kernel's body is plain Python.
-    """
-    return njit(forceinline=True, **(INSIDE | {"no_cpython_wrapper": not SIMULATED}))(function)
+    """Compile a scalar function: inlined into its caller, on the CPU and in CUDA kernels."""
+    return inlined(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -214,8 +210,7 @@ class _Codegen(JITCPUCodegen):
 def _without_machine_code(context: Any) -> Iterator[None]:
     """Have Numba stop at LLVM code, which is made into machine code once, as a whole kernel."""
     before = context._internal_codegen
-    if not SIMULATED:  # Python calls scalars there
-        context._internal_codegen = _Codegen("seedbed")
+    context._internal_codegen = _Codegen("seedbed")
     try:
         yield
     finally:

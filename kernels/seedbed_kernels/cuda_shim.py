@@ -1,4 +1,4 @@
-"""The one place where `numba.cuda` is imported: to compile kernels, and for its simulator.
+"""The one place where `numba.cuda` is imported: to compile kernels.
 
 Modules with kernels take `cuda` from here, and are themselves imported only when one is compiled.
 `numba-cuda-mlir`, the announced successor of `numba-cuda`, has the same interface for kernels

@@ -1,23 +1,19 @@
 """GPUs, their memory, streams and events: the CUDA driver as far as it is needed, without Numba.
 
 Importing Numba takes more than a second, and only compiling needs it. What is here has the names
-that `numba.cuda` gives it, and Numba's CUDA simulator takes its place where one is asked for: code
-outside takes whatever `host` returns. Calls are made through `cuda.bindings`, NVIDIA's own.
+that `numba.cuda` gives it. Calls are made through `cuda.bindings`, NVIDIA's own.
 """
 
 import contextlib
 import ctypes
 import functools
 import importlib
-import os
-import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 LARGE = 1 << 26  # bytes: from there on memory that waits to be freed is freed first
 LEGACY_STREAM, PER_THREAD_STREAM = 1, 2  # handles that stand for the default streams
 MANY = 10  # pieces of memory that wait to be freed, at most
@@ -27,26 +23,17 @@ class CudaError(RuntimeError):
     """A call of the driver failed; the message has its name and the driver's name of the error."""
 
 
-def host() -> Any:
-    """Return this module, or Numba's CUDA simulator."""
-    if not SIMULATED:
-        return sys.modules[__name__]
-    from .cuda_shim import cuda
-
-    return cuda
-
-
 @functools.cache
 def _driver() -> Any:
     return importlib.import_module("cuda.bindings.driver")
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """Call a function of the driver; return what it returns besides the error."""
+    """Call a function of the driver; return what it returns besides the error, if anything."""
     error, *found = getattr(_driver(), name)(*arguments)
     if int(error):
         raise CudaError(f"{name} failed: {error.name}")
-    return found[0] if found else None
+    return found[0] if len(found) == 1 else found or None
 
 
 def cuda_error() -> str | None:

@@ -127,7 +127,7 @@ def haar(
     with on_stream(stream):
         x = cupy.empty((corner[1] + out.shape[1], shape[0]), real)
         draw = fills_cuda.Filler(normal, x.dtype)
-        flat = driver_cuda.host().as_cuda_array(x.reshape(-1), sync=False)
+        flat = driver_cuda.as_cuda_array(x.reshape(-1), sync=False)
         draw(flat, 0, flat.size, draw.WHOLE, fills_cuda.packed_key(key), stream)
         q = columns(x, corner, out.shape, gain, cupy, linalg.solve_triangular)
         out[...] = rounded(q, out.dtype, cupy)

@@ -5,7 +5,6 @@ from typing import Any
 
 from . import cubins_cuda, samplers
 from .cubins_cuda import Capability, Described
-from .driver_cuda import SIMULATED
 from .samplers import REJECTING, TailNormal, TruncatedNormal
 
 SAMPLERS = (
@@ -51,7 +50,7 @@ def drawing(sampler: type, dtype: str, keyed: bool, capability: Capability) -> D
         from . import keyed_cuda, tiles_cuda
 
         make = keyed_cuda.make_kernel if keyed else tiles_cuda.make_kernel
-        native = capability >= (8, 0) and not SIMULATED  # it rounds to bfloat16 itself
+        native = capability >= (8, 0)  # it rounds to bfloat16 itself
         return make(sampler, dtype, native), signature(sampler, dtype, keyed)
 
     name = f"{sampler.__name__}-{dtype}{'-keyed' if keyed else ''}"

@@ -8,14 +8,13 @@ the row allows it, stores them at once. Threads that are neighbours have groups 
 # pyright: reportPossiblyUnboundVariable=false
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from . import draws
-from .compiling import SIMULATED, intrinsic
+from .compiling import intrinsic
 from .cuda_shim import cuda
 from .layout import FIRST_KEYED_STREAM, LANES, precision, slots
 from .redraws_cuda import WAITING, make_redraw, make_rejected, queue_shape
@@ -41,12 +40,6 @@ def store_together(typingctx, out, index, values):
     return types.void(out, index, values), codegen
 
 
-def store_in_turn(out: Any, index: Any, values: Any) -> None:
-    """Do what `store_together` does, in the simulator."""
-    for i, value in enumerate(values):
-        out[index + i] = value
-
-
 def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     """Return the Python function of the kernel that `fills_cuda.KeyedFiller` launches.
 
@@ -60,7 +53,6 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
     rejecting = sampler in REJECTING
     draw, finished = draws.lane_values(sampler, real), draws.finished(sampler, dtype, native)
     lane_finished = draws.lane_finished(sampler, dtype, native)
-    store = store_in_turn if SIMULATED else store_together
     queues = queue_shape(sampler, keyed=True)
     if rejecting:
         rejected = make_rejected(sampler, dtype)
@@ -93,7 +85,7 @@ def make_kernel(sampler: type, dtype: str, native: bool) -> Callable[..., None]:
                 ends = max(-first, begin - position), min(width - first, end - position)
                 if there and ends[0] <= 0 and ends[1] >= group and aligned:
                     wanted = np.uint32((1 << group) - 1)
-                    store(out, index, lane_finished(values, sampler))
+                    store_together(out, index, lane_finished(values, sampler))
                 elif there:
                     for slot in range(group):
                         if ends[0] <= slot < ends[1]:

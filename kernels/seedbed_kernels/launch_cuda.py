@@ -30,7 +30,7 @@ _NUMBERS: dict[type, Any] = {
 
 def block_count(useful: int) -> int:
     """Return how many blocks to launch where so many would have work."""
-    most = BLOCKS * driver_cuda.host().get_current_device().MULTIPROCESSOR_COUNT
+    most = BLOCKS * driver_cuda.get_current_device().MULTIPROCESSOR_COUNT
     return min(max(useful, FEWEST), most)
 
 
@@ -40,8 +40,7 @@ def kernel(describe: Callable[..., Described], *arguments: Any) -> Any:
 
     ``kernel[blocks, threads, stream](*arguments)`` queues it on a stream of the current GPU.
     """
-    made = Kernel(functools.partial(describe, *arguments))
-    return made.simulated() if driver_cuda.SIMULATED else made
+    return Kernel(functools.partial(describe, *arguments))
 
 
 class Kernel:
@@ -57,13 +56,6 @@ class Kernel:
         self.describe = describe
         self._functions: dict[int, Any] = {}  # by the number of the GPU
         self._lock = threading.Lock()
-
-    def simulated(self) -> Any:
-        """Return the kernel for Numba's CUDA simulator."""
-        from .cuda_shim import cuda
-
-        function, _ = self.describe((9, 0)).define()
-        return cuda.jit(function)
 
     def __getitem__(self, configuration: tuple[int, int, Any]) -> Callable[..., None]:
         return functools.partial(self._launch, *configuration)
@@ -101,6 +93,5 @@ def _parameters(arguments: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def address(array: Any) -> int:
-    """Return where an array's memory is: on a GPU, or in the simulator on the host."""
-    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
-    return interface["data"][0]
+    """Return where an array's memory is."""
+    return array.__cuda_array_interface__["data"][0]

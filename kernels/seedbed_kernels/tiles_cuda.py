@@ -2,8 +2,6 @@
 
 The 32 threads of a warp are the 32 lanes of a tile, so the stores of each slot are contiguous.
 Warps stride over the tiles of a run and, where runs are short, over the runs, too.
-
-A kernel's body runs as plain Python in the CUDA simulator: it calls compiled scalars only.
 """
 
 # Numba drops the branches that a sampler never takes.

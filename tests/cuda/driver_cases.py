@@ -1,6 +1,7 @@
 """What `test_driver` has done on `libcuda`, each case in a process of its own."""
 
 import gc
+import hashlib
 import sys
 import tempfile
 import types
@@ -202,9 +203,9 @@ def late():
     ids[:] = 5
     others = [np.full_like(ids, 5) for _ in range(1000)]  # in memory that was given back
     assert not libcuda.launched
-    for one, other in zip(made, expected, strict=True):
-        same(one, other)
-    del made, one, others
+    same(made[0], expected[0])
+    same(made[1], expected[1])
+    del made, others
     balanced()
 
 
@@ -217,6 +218,46 @@ def staged():
     assert libcuda.queue
     del staging, part
     assert not libcuda.queue
+    balanced()
+
+
+def benchmark():
+    """The benchmark for GPUs compares bits, and times what is installed."""
+    from benchmarks import gpu
+
+    gpu.CHUNK, gpu.LAUNCHES, gpu.LENGTHS = 100, [(1, 1), (2, 3)], (1, 129, 131)
+    gpu.REPEATS = gpu.WARM_UP = 1
+    gpu.RECIPES, gpu.DTYPES = {"uniform": gpu.RECIPES["uniform"]}, ("float16", "float64")
+    gpu.LIBRARIES = ("memset", "seedbed")
+    compare_launches = gpu.compare_launches
+    gpu.compare_launches = lambda source, dtype: compare_launches(source, dtype, 300)
+    lines = [*gpu.describe(), *gpu.check_bits(130), *gpu.time_fills(1000)]
+    assert lines[:2] == ["# GPU of the tests", "compute capability 9.0, 1 GiB"]
+    for line, dtype in zip(lines[3:5], gpu.DTYPES, strict=True):
+        drawn = initializers.RandomUniform(-0.05, 0.05, seed=7)((130,), dtype)
+        assert line.split()[:5] == ["uniform", dtype, "130", "values", "equal"]
+        assert line.endswith(hashlib.sha256(drawn.view(np.uint8)).hexdigest())
+    assert lines[5:7] == [
+        f"{'uniform':<17} {dtype:<9} 131 values in one launch equal" for dtype in gpu.DTYPES
+    ]
+    assert lines[9].split(" | ")[1:] == ["80", "80", "1.00", "— |"]  # 20 of 2,000 B in 0.5 µs
+    balanced()
+
+
+def launches():
+    """The benchmark of launches times a kernel with others."""
+    from benchmarks import gpu_launches
+
+    from seedbed_kernels import fills_cuda
+
+    fills_cuda.WARPS = gpu_launches.ROUNDS = 1
+    gpu_launches.RECIPES = gpu_launches.RECIPES[:2]
+    gpu_launches.BLOCKS, gpu_launches.LIMITS = (1,), (None, 64)
+    with driver_cuda.gpus[0]:
+        lines = list(gpu_launches.table(130, ["bfloat16"]))
+    assert [line.split()[:2] for line in lines] == [["Uniform", "bfloat16"], ["Normal", "bfloat16"]]
+    others = "1 blocks 1.000, no limit 1.000, of 64 registers 1.000"
+    assert all(line.endswith(f"GB/s: {others}") for line in lines)
     balanced()
 
 

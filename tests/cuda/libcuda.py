@@ -123,6 +123,11 @@ def cuDeviceGet(device, number):
 
 
 @driver(POINTER, INT, INT)
+def cuDeviceGetName(name, size, device):
+    ctypes.memmove(name, b"GPU of the tests", 17)
+
+
+@driver(POINTER, INT, INT)
 def cuDeviceGetAttribute(value, attribute, device):
     give(value, INT, CAPABILITY[attribute])
 
@@ -199,6 +204,19 @@ def cuMemFree(pointer):
     free[0] += data.nbytes
 
 
+@driver(POINTER, POINTER)
+def cuMemGetInfo(room, total):
+    give(room, SIZE, free[0])
+    give(total, SIZE, 1 << 30)
+
+
+@driver(SIZE, ctypes.c_ubyte, SIZE, POINTER)
+def cuMemsetD8Async(pointer, value, nbytes, stream):
+    calls.append(("set", known(stream), nbytes))
+    on_gpu(pointer, nbytes)
+    queue.append((lambda: ctypes.memset(pointer, value, nbytes), 0, 0))
+
+
 @driver(POINTER, SIZE, INT)
 def cuMemHostAlloc(pointer, nbytes, flags):
     current()
@@ -263,7 +281,7 @@ def cuStreamIsCapturing(stream, status):
 @driver(POINTER, INT)
 def cuEventCreate(event, flags):
     current()
-    assert flags == 2  # without the time
+    assert flags in (0, 2)  # 2: without the time
     events.add(handle := 1 << 20 | 16 * len(calls) + len(events))
     give(event, POINTER, handle)
 
@@ -272,6 +290,18 @@ def cuEventCreate(event, flags):
 def cuEventRecord(event, stream):
     assert event in events
     calls.append(("record", known(stream)))
+
+
+@driver(POINTER)
+def cuEventSynchronize(event):
+    assert event in events
+    flush()
+
+
+@driver(POINTER, POINTER, POINTER)
+def cuEventElapsedTime(milliseconds, begin, end):
+    assert {begin, end} <= events
+    ctypes.c_float.from_address(milliseconds).value = 0.0005
 
 
 @driver(POINTER, POINTER, INT)

@@ -75,6 +75,9 @@ class Gpu:
         self.calls.append(("copy", named(stream)))
         return values
 
+    def is_capturing(self, stream):
+        return False
+
     def event(self, timing):
         return Event(self)
 
@@ -132,13 +135,14 @@ class Memory:
 
 def installed(monkeypatch, **options):
     """Return a stand-in that all of Seedbed takes for `driver_cuda`."""
-    from seedbed.gpu import adopt, array, driver
-    from seedbed_kernels import driver_cuda, fills_cuda, rows_cuda
+    from seedbed.gpu import adopt, array, driver, rows
+    from seedbed_kernels import fills_cuda, launch_cuda, rows_cuda
 
     gpu = Gpu(**options)
     for module in (adopt, array, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
+    for module in (array, rows, launch_cuda):
+        monkeypatch.setattr(module, "driver_cuda", gpu)
     for name in ("_kernel", "_keyed_kernel", "_constant_kernel"):
         monkeypatch.setattr(fills_cuda, name, gpu.kernel(name.strip("_")))
     for name in ("_set_kernel", "_copy_kernel"):

@@ -14,7 +14,6 @@ from seedbed import initializers
 from seedbed.gpu import DeviceArray, adopt, ahead, array, driver, memory
 from seedbed.gpu.ids import DeviceIds
 from seedbed.gpu.staging import Staging
-from seedbed_kernels import driver_cuda
 
 from . import standin
 
@@ -73,7 +72,7 @@ def gpu(monkeypatch):
     gpu = HostGpu()
     for module in (adopt, array, driver):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
+    monkeypatch.setattr(array, "driver_cuda", gpu)
     monkeypatch.setattr(memory, "cupy", lambda: None)
     monkeypatch.setattr(driver, "check", lambda gpu, number: None)
     monkeypatch.setattr(adopt, "check", lambda gpu, number: None)

@@ -38,6 +38,8 @@ def case(name, *arguments, **environment):
         ("forked", 1, 1),
         ("streams", 0, 2),
         ("gpus", 0, 2),
+        ("benchmark", 0, 60),
+        ("launches", 0, 16),
     ],
 )
 def test_the_driver_is_called(name, arrays, launches):

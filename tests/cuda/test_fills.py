@@ -1,4 +1,4 @@
-"""Fills on the GPU give the CPU's bits. Without one, `test_simulator` runs this in a simulator."""
+"""Fills on the GPU give the CPU's bits. Without one, `test_executed` runs this on `libcuda`."""
 
 import math
 
@@ -52,7 +52,7 @@ def run(dtype, count, function):
     """Return what a function writes into the middle of an array on the GPU, as bits."""
     untouched = np.full(count + 2 * GUARD, 77, BITS[dtype])
     array = to_gpu(untouched)
-    with driver_cuda.host().gpus[0]:
+    with driver_cuda.gpus[0]:
         function(array[GUARD : GUARD + count])
     host = to_host(array)
     assert (host[:GUARD] == 77).all()
@@ -252,7 +252,7 @@ def wider(rows, width, dtype, outer=()):
     ends = np.array([BEFORE, filled.size - GAP]) * dtype.itemsize
     outer = outer or (rows,)
     memory, shape = whole[slice(*ends.tolist())], (*outer, width)
-    stream = driver_cuda.host().legacy_default_stream()
+    stream = driver_cuda.legacy_default_stream()
     return DeviceRows(memory, shape, dtype, 0, stream, len(outer), width + GAP), whole, filled
 
 

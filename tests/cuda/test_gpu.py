@@ -1,7 +1,5 @@
 """What only a GPU can show: other libraries' arrays, streams, long arrays, every square root."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -14,8 +12,6 @@ from seedbed_kernels.cuda_shim import cuda
 from tests.kernels import test_contract as contract
 
 pytestmark = pytest.mark.cuda
-if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
-    pytest.skip("needs a GPU, not a simulator", allow_module_level=True)
 
 STREAM = Stream(7)
 SHAPE = (1000, 130)

@@ -160,7 +160,7 @@ def test_a_failing_gpu_ends_a_command_in_one_line(
     gpu.stream, gpu.pinned_array, gpu.device_array = int, np.empty, fail
     for module in (driver, array):
         monkeypatch.setattr(module, "ready", lambda: gpu)
-    monkeypatch.setattr(driver_cuda, "host", lambda: gpu)
+    monkeypatch.setattr(array, "driver_cuda", gpu)
     out = tmp_path / "table.npy"
     arguments = ["--shape", "4x4", "--initializer", "zeros", "--device", "cuda", "--out", str(out)]
     assert cli.main(["table", *arguments]) == code

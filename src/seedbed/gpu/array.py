@@ -152,7 +152,7 @@ class DeviceArray:
         if not self.size:
             return
         host = np.ascontiguousarray(np.broadcast_to(values, self.shape), self.dtype)
-        with on_device(driver_cuda.host(), self.device):
+        with on_device(driver_cuda, self.device):
             self._data.copy_to_device(host.reshape(-1).view(np.uint8), stream=self.stream)
         self.synchronize()
 
@@ -194,19 +194,19 @@ class DeviceArray:
     def send_to_host(self, out: np.ndarray) -> None:
         """Queue a copy to the host; it takes part in the background if `out` is pinned."""
         if self.size:
-            with on_device(driver_cuda.host(), self.device):
+            with on_device(driver_cuda, self.device):
                 self._data.copy_to_host(out.reshape(-1).view(np.uint8), stream=self.stream)
 
     def synchronize(self) -> None:
         """Wait until all work queued for the array is done."""
-        with on_device(driver_cuda.host(), self.device):
+        with on_device(driver_cuda, self.device):
             self.stream.synchronize()
 
     @property
     def captured(self) -> bool:
         """Whether work that is queued for the array is captured into a CUDA graph."""
-        with on_device(driver_cuda.host(), self.device) as gpu:
-            return not driver_cuda.SIMULATED and gpu.is_capturing(self.stream)
+        with on_device(driver_cuda, self.device) as gpu:
+            return gpu.is_capturing(self.stream)
 
     def settle(self) -> None:
         """Wait for work queued, if the array's user cannot: on a stream that is not the user's."""
@@ -220,7 +220,7 @@ class DeviceArray:
         if not self.size:
             return
         words = as_words(np.array([item], self.dtype))
-        with on_device(driver_cuda.host(), self.device):
+        with on_device(driver_cuda, self.device):
             flat = self._data.view(words.dtype)
             fills_cuda.constant(flat, words[0], words[-1], self.stream)
 
@@ -238,7 +238,7 @@ class DeviceArray:
         bits = kernel_dtype(self.dtype)
         flat, key = self._data.view(bits), fills_cuda.packed_key(kernel_key(stream))
         place: Any
-        with on_device(driver_cuda.host(), self.device) as gpu, contextlib.ExitStack() as reading:
+        with on_device(driver_cuda, self.device) as gpu, contextlib.ExitStack() as reading:
             ids = None
             if isinstance(selection, Runs):
                 filler = fills_cuda.Filler(sampler, bits)
@@ -276,7 +276,7 @@ class DeviceArray:
 
         words = as_words(np.array([item], self.dtype))
         width, stride = self.size // rows * words.size, self.row_distance(rows) * words.size
-        with on_device(driver_cuda.host(), self.device):
+        with on_device(driver_cuda, self.device):
             flat, values = self._data.view(words.dtype), (words[0], words[-1])
             rows_cuda.set_rows(flat, rows, width, stride, values, outside, self.stream)
 
@@ -314,7 +314,7 @@ class DeviceArray:
         key = kernel_key(stream)
         bits = kernel_dtype(self.dtype)
         with (
-            on_device(driver_cuda.host(), self.device),
+            on_device(driver_cuda, self.device),
             cupy.cuda.Device(self.device),
             haar_cuda.on_stream(self.stream),
         ):
@@ -373,7 +373,7 @@ class DeviceArray:
         """Let work queued on a stream from now on wait for what is queued on this array's."""
         if stream == self.handle:
             return
-        with on_device(driver_cuda.host(), self.device) as gpu:
+        with on_device(driver_cuda, self.device) as gpu:
             event = gpu.event(timing=False)
             event.record(self.stream)
             event.wait(stream_of(gpu, stream))

@@ -22,7 +22,7 @@ _FAILURE = re.compile(r"CUDA_ERROR_\w+|cudaError\w+")  # as `driver_cuda` and Cu
 
 
 def ready() -> Any:
-    """Return what calls the driver, ready for work: `driver_cuda`, or Numba's simulator.
+    """Return what calls the driver, `driver_cuda`, ready for work.
 
     Raises
     ------
@@ -36,20 +36,17 @@ def ready() -> Any:
 def _ready(_: int) -> Any:
     needs = "device 'cuda' needs"
     _check_package(needs)
-    gpu = driver_cuda.host()
-    if driver_cuda.SIMULATED:
-        return gpu
-    error = gpu.cuda_error()  # starts the driver
+    error = driver_cuda.cuda_error()  # starts the driver
     if error is not None and "NOT_INITIALIZED" in error:
         raise DeviceError(f"{needs} a process that is no fork of one that used CUDA: take spawn")
     if error is not None and "NO_DEVICE" not in error:
         raise DeviceError(f"{needs} an NVIDIA driver: {' '.join(error.split())}")
-    if error is not None or len(gpu.gpus) == 0:
+    if error is not None or len(driver_cuda.gpus) == 0:
         raise DeviceError(f"{needs} an NVIDIA GPU: the driver finds none")
     if cuda_release.compiler() is None:
         raise DeviceError(f"{needs} libNVVM, the compiler: pip install 'seedbed[cuda]'")
-    _check_releases(needs, gpu.get_version())
-    return gpu
+    _check_releases(needs, driver_cuda.get_version())
+    return driver_cuda
 
 
 def compiles_for(capability: tuple[int, int], needs: str) -> None:
@@ -70,9 +67,11 @@ def compiles_for(capability: tuple[int, int], needs: str) -> None:
 
 
 def _check_package(needs: str) -> None:
-    """Refuse to go on without `numba-cuda`, or with one that does not go with NumPy."""
+    """Refuse to go on without `numba-cuda`, as its simulator, or where NumPy does not suit it."""
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+        raise DeviceError(f"{needs} a compiler, not Numba's simulator: unset NUMBA_ENABLE_CUDASIM")
     if hasattr(np, "row_stack"):  # to ask `numba.cuda` takes a second
         return
     from seedbed_kernels.cuda_shim import knows_numpy

@@ -56,7 +56,7 @@ class DeviceRows(DeviceArray):
         words = as_words(host.reshape(-1))
         halves = words.size // host.size
         sizes = self.rows, words.size // self.rows, self.distance * halves
-        with on_device(driver_cuda.host(), self.device) as gpu:
+        with on_device(driver_cuda, self.device) as gpu:
             given = gpu.to_device(words, stream=self.stream)
             rows_cuda.copy_rows(self._data.view(words.dtype), given, *sizes, self.stream)
         self.synchronize()

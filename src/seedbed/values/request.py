@@ -175,7 +175,7 @@ class Request:
             if what is on the host would be captured into a CUDA graph, which reads it later.
         """
         recipe.check(self.shape, self.dtype)
-        target = self._target
+        target: Any = self._target
         if self._ids is None and (target is None or isinstance(target, HostArray)):
             return
         scalar = isinstance(recipe, Constant) and np.ndim(recipe.value) == 0
