@@ -96,6 +96,32 @@ def test_a_new_tensor_of_pytorch():
     )
 
 
+def test_a_captured_fill():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no GPU")
+    init, ids = initializers.TruncatedNormal(seed=7), [5, 0, 5]
+    on_gpu = torch.tensor(ids, device="cuda")
+    out, rows = (torch.zeros(shape, device="cuda") for shape in (SHAPE, (3, SHAPE[1])))
+    init(SHAPE, out=out)
+    init(SHAPE, rows=on_gpu, out=rows)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        init(SHAPE, out=out)
+        init(SHAPE, rows=on_gpu, out=rows)
+        initializers.RandomUniform(seed=7)(SHAPE, "float32", device="cuda")  # another stream's
+        with pytest.raises(ValueError, match="rows on the host cannot be captured"):
+            init(SHAPE, rows=ids, out=rows)
+        with pytest.raises(ValueError, match="computed on the host cannot be captured"):
+            initializers.Identity()(SHAPE, out=out)
+    for _ in range(2):
+        out.zero_()
+        rows.zero_()
+        graph.replay()
+        assert bits(out.cpu().numpy()) == bits(init(SHAPE))
+        assert bits(rows.cpu().numpy()) == bits(init(SHAPE, rows=ids))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_cupy(dtype):
     cupy = pytest.importorskip("cupy")

@@ -36,6 +36,14 @@ def machine(monkeypatch):
     driver._ready.cache_clear()
 
 
+def test_the_simulator_is_no_compiler(machine, monkeypatch):
+    pytest.importorskip("numba_cuda")
+    machine()
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    with pytest.raises(RuntimeError, match=r"needs a compiler, .*: unset NUMBA_ENABLE_CUDASIM$"):
+        INIT((3,), device="cuda")
+
+
 @pytest.mark.parametrize(
     ("parts", "missing"),
     [

@@ -47,7 +47,7 @@ def allocate(gpu: Any, nbytes: int, device: int, stream: Any) -> Any:
     if pool is not None:
         from seedbed_kernels import haar_cuda
 
-        with pool.cuda.Device(device), haar_cuda.on_stream(stream):
+        with gpu.beside_captures(), pool.cuda.Device(device), haar_cuda.on_stream(stream):
             memory = pool.cuda.alloc(nbytes)
         return gpu.as_cuda_array(Bytes(memory.ptr, nbytes, memory), sync=False)
     return gpu.device_array(nbytes, np.uint8)
