@@ -6,21 +6,19 @@ under ``from numba_cuda_mlir import cuda``. To change over, change the import he
 intrinsics of `floats`, `gaussian` and `philox`, which are in LLVM's language, in its own as well.
 """
 
+import contextlib
 import importlib
 from typing import Any
 
+import numpy as np
 from numba import cuda as numba_cuda
 
 cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
 
-
-def knows_numpy() -> bool:
-    """Return whether `numba.cuda` finds in this NumPy what it asks of it when it compiles.
-
-    Release 0.30 asks for ``numpy.row_stack``, which NumPy 2.5 has no more.
-    """
+if not hasattr(np, "row_stack"):  # NumPy 2.5 has it no more; numba-cuda 0.30 asks for it, once
+    vars(np)["row_stack"] = np.vstack
     try:
-        importlib.import_module("numba.cuda.np.arrayobj")
-    except AttributeError:
-        return False
-    return True
+        with contextlib.suppress(ImportError):
+            importlib.import_module("numba.cuda.np.arrayobj")
+    finally:
+        del vars(np)["row_stack"]

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from seedbed_kernels import cuda_release, driver_cuda
 from seedbed_kernels.driver_cuda import LEGACY_STREAM, PER_THREAD_STREAM
 
@@ -67,21 +65,11 @@ def compiles_for(capability: tuple[int, int], needs: str) -> None:
 
 
 def _check_package(needs: str) -> None:
-    """Refuse to go on without `numba-cuda`, as its simulator, or where NumPy does not suit it."""
+    """Refuse to go on without `numba-cuda`, or with its simulator."""
     if importlib.util.find_spec("numba_cuda") is None:
         raise DeviceError(f"{needs} the package numba-cuda: pip install 'seedbed[cuda]'")
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
         raise DeviceError(f"{needs} a compiler, not Numba's simulator: unset NUMBA_ENABLE_CUDASIM")
-    if hasattr(np, "row_stack"):  # to ask `numba.cuda` takes a second
-        return
-    from seedbed_kernels.cuda_shim import knows_numpy
-
-    if not knows_numpy():
-        release = importlib.metadata.version("numba-cuda")
-        raise DeviceError(
-            f"{needs} an older NumPy: numba-cuda {release} does not go with {np.__version__}: "
-            "pip install 'numpy<2.5'"
-        )
 
 
 def _check_releases(needs: str, driver: tuple[int, int] | None = None) -> None:
