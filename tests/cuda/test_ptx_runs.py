@@ -136,9 +136,17 @@ def machine(monkeypatch):
     return use
 
 
+class OnTheHost(np.ndarray):
+    """An array whose memory is where those of a GPU say that theirs is."""
+
+    @property
+    def __cuda_array_interface__(self):
+        return self.__array_interface__
+
+
 def written(dtype, count, function):
     """Return what a function writes into the middle of an array."""
-    whole = np.full(count + 2 * GUARD, 77, dtype)
+    whole = np.full(count + 2 * GUARD, 77, dtype).view(OnTheHost)
     function(whole[GUARD : GUARD + count])
     assert (whole[:GUARD] == 77).all()
     assert (whole[GUARD + count :] == 77).all()

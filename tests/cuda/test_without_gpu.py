@@ -98,7 +98,7 @@ def test_a_numpy_that_numba_cuda_does_not_know():
     """As NumPy 2.5 is, `numpy` has no row_stack, before and after."""
     pytest.importorskip("numba_cuda")
     code = """
-        import numpy, numba.types as types
+        import numpy, scipy.linalg, numba.types as types
         vars(numpy).pop("row_stack", None)
         from seedbed_kernels.cuda_shim import cuda
         print(hasattr(numpy, "row_stack"), end=" ")
