@@ -17,7 +17,7 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.cuda.typing.typeof import typeof
 
-from seedbed_kernels import driver_cuda, fills_cuda, kernels_cuda, rows_cuda, samplers
+from seedbed_kernels import driver_cuda, fills_cuda, kernels_cuda, launch_cuda, rows_cuda, samplers
 from seedbed_kernels.floats import ROUNDED
 from seedbed_kernels.kernels_cuda import signature
 from seedbed_kernels.samplers import (
@@ -330,6 +330,7 @@ class Launched:
 
 @each_kernel
 def test_what_is_compiled_here_is_what_is_launched(monkeypatch, sampler, dtype):
+    monkeypatch.setattr(launch_cuda, "address", lambda array: array.ctypes.data)
     numbered, keyed = Launched(), Launched()
     monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: numbered)
     monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: keyed)
@@ -381,6 +382,7 @@ def test_how_many_blocks_are_launched(monkeypatch, processors, small, large):
     kernel = Launched()
     device = python_types.SimpleNamespace(MULTIPROCESSOR_COUNT=processors)
     monkeypatch.setattr(driver_cuda, "get_current_device", lambda: device)
+    monkeypatch.setattr(launch_cuda, "address", lambda array: array.ctypes.data)
     monkeypatch.setattr(fills_cuda, "_kernel", lambda sampler, dtype: kernel)
     monkeypatch.setattr(fills_cuda, "_keyed_kernel", lambda sampler, dtype: kernel)
     monkeypatch.setattr(fills_cuda, "_constant_kernel", lambda word: kernel)

@@ -18,7 +18,7 @@ from tests import processes
 from .faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("src", "kernels", "tests", "docs")
+COPIED = ("src", "kernels", "tests", "docs", "benchmarks")
 
 
 def passes(tree: Path, tests: list[str]) -> tuple[bool, str]:
