@@ -55,7 +55,7 @@ class Kernel:
     def __init__(self, describe: Callable[[Capability], Described]) -> None:
         self.describe = describe
         self._functions: dict[int, Any] = {}  # by the number of the GPU
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __getitem__(self, configuration: tuple[int, int, Any]) -> Callable[..., None]:
         return functools.partial(self._launch, *configuration)

@@ -14,9 +14,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def renewed_lock() -> threading.Lock:
-    """Return a lock for a module, free again in every forked child."""
-    return renewed(threading.Lock())
+def renewed_lock() -> Any:
+    """Return a lock for a module, free again in every forked child.
+
+    The thread that has it may take it again. Since Python 3.14 an interrupt may come after a lock
+    is taken and before its ``with`` begins: then it stays taken, and that thread at least goes on.
+    """
+    return renewed(threading.RLock())
 
 
 def renewed(lock: T) -> T:
