@@ -15,10 +15,11 @@ from numba import cuda as numba_cuda
 
 cuda: Any = numba_cuda  # its stubs say what kernels see of it, not what it is
 
+_names: Any = vars(np)
 if not hasattr(np, "row_stack"):  # NumPy 2.5 has it no more; numba-cuda 0.30 asks for it, once
-    vars(np)["row_stack"] = np.vstack
+    _names["row_stack"] = np.vstack
     try:
         with contextlib.suppress(ImportError):
             importlib.import_module("numba.cuda.np.arrayobj")
     finally:
-        del vars(np)["row_stack"]
+        del _names["row_stack"]
