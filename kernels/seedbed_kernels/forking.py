@@ -8,13 +8,14 @@ their own there, and that loading needs, are therefore imported before this one 
 fork would hold their lock and wait for loading, which waits for that lock.
 """
 
-import _thread
 import concurrent.futures.thread  # noqa: F401  holds a lock over forks
 import logging  # noqa: F401  likewise
 import os
 import sys
 
-loading = _thread.RLock()
+from .locks import Lock
+
+loading = Lock()
 _held: list = []
 
 
@@ -30,7 +31,7 @@ class first_use:  # noqa: N801  reads as a function
     """
 
     def __enter__(self) -> None:
-        loading.acquire()
+        loading.__enter__()
         try:
             from . import arithmetic
 

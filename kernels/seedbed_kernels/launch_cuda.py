@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from . import cubins_cuda, driver_cuda
 from .cubins_cuda import Capability, Described
+from .locks import Lock
 
 WARPS = 8  # most in a block
 BLOCKS = 24  # most for each multiprocessor: 2, 3, 4 or 6 are there at a time
@@ -55,7 +55,7 @@ class Kernel:
     def __init__(self, describe: Callable[[Capability], Described]) -> None:
         self.describe = describe
         self._functions: dict[int, Any] = {}  # by the number of the GPU
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     def __getitem__(self, configuration: tuple[int, int, Any]) -> Callable[..., None]:
         return functools.partial(self._launch, *configuration)

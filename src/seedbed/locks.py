@@ -7,20 +7,17 @@ ever, so whatever a module locks is renewed.
 import contextlib
 import functools
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from seedbed_kernels.locks import Lock
 
 T = TypeVar("T")
 
 
-def renewed_lock() -> Any:
-    """Return a lock for a module, free again in every forked child.
-
-    The thread that has it may take it again. Since Python 3.14 an interrupt may come after a lock
-    is taken and before its ``with`` begins: then it stays taken, and that thread at least goes on.
-    """
-    return renewed(threading.RLock())
+def renewed_lock() -> Lock:
+    """Return a lock for a module, free again in every forked child."""
+    return renewed(Lock())
 
 
 def renewed(lock: T) -> T:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from seedbed.values import pool, threads
+from seedbed_kernels import locks
 
 interrupt = ctypes.PyDLL(None).PyErr_SetInterrupt  # is a trace function that runs no Python code
 interrupt.restype, interrupt.argtypes = None, [ctypes.py_object] * 3
@@ -49,7 +50,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _enter(self, frame: FrameType, *_: object) -> Any:
-        if frame.f_code.co_filename not in (pool.__file__, threads.__file__):
+        if frame.f_code.co_filename not in (pool.__file__, threads.__file__, locks.__file__):
             return None
         frame.f_trace_opcodes = True
         return self._step()

@@ -11,9 +11,11 @@ import queue
 import sys
 import time
 import weakref
-from _thread import RLock, allocate_lock, start_new_thread  # as one, where gevent replaces them
+from _thread import allocate_lock, start_new_thread  # as one, where gevent replaces them
 from collections.abc import Callable
 from typing import Any
+
+from seedbed_kernels.locks import Lock
 
 LONGEST = 1000  # offers that wait: no thread is free for long, and more of them would not help
 LAYERS = 5  # interrupts that may come within the microseconds in which one is dealt with
@@ -103,7 +105,7 @@ class Job:
 
     def __init__(self, room: int) -> None:
         self.room = room  # for so many helpers
-        self.turn = RLock()
+        self.turn = Lock()
         self.helpers = 0
         self.left = allocate_lock()  # released as the last helper leaves a stopped job
         self.left.acquire()
@@ -188,9 +190,6 @@ def _persist(job: Job, layers: int) -> None:
                 job.go()
         except BaseException as error:
             job.stopped = True  # no call: nothing comes between
-            # Since Python 3.14 an interrupt may come after a lock is taken, before `with` begins.
-            with contextlib.suppress(RuntimeError):  # mostly it is not held
-                job.turn.release()
             job.fail(error)
 
 
