@@ -334,13 +334,11 @@ def run_tests(sanitize: bool) -> Iterator[str]:
 
 
 def sanitizer() -> str:
-    """Return the path of compute-sanitizer: of the wheel, of a toolkit, or on PATH."""
-    folders = [str(Path(folder, "nvidia/cu13/bin")) for folder in sys.path]
+    """Return the path of compute-sanitizer: on PATH, of the wheel, or of a toolkit."""
+    wheels = [str(Path(folder, "nvidia/cu13/bin")) for folder in sys.path]
     homes = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
-    folders += [f"{home}/bin" for home in homes if home]
-    tool = shutil.which("compute-sanitizer") or shutil.which(
-        "compute-sanitizer", path=os.pathsep.join(folders)
-    )
+    folders = [os.environ.get("PATH", ""), *wheels, *[f"{home}/bin" for home in homes if home]]
+    tool = shutil.which("compute-sanitizer", path=os.pathsep.join(folders))
     if tool is None:
         raise FileNotFoundError("compute-sanitizer: pip install nvidia-cuda-sanitizer-api")
     return tool

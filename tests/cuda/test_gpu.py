@@ -48,11 +48,17 @@ def test_more_elements_than_32_bits_count(source):
         assert bits(on_gpu[start:stop].copy_to_host()) == bits(on_cpu)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
-def test_torch(dtype):
+@pytest.fixture
+def torch():
+    """PyTorch, if it uses the GPU."""
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch has no GPU")
+    return torch
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_torch(torch, dtype):
     on_cpu = sample(SOURCES[1], SHAPE, dtype, stream=STREAM)
     array = sample(SOURCES[1], SHAPE, dtype, stream=STREAM, device="cuda")
     taken = torch.from_dlpack(array)
@@ -79,10 +85,7 @@ def test_torch(dtype):
         assert bool((wider[:, :5] == 7).all() and (wider[:, 135:] == 7).all())
 
 
-def test_a_new_tensor_of_pytorch():
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this PyTorch has no GPU")
+def test_a_new_tensor_of_pytorch(torch):
     from seedbed.torch import tensor
 
     init = initializers.TruncatedNormal(seed=7)
@@ -96,10 +99,7 @@ def test_a_new_tensor_of_pytorch():
     )
 
 
-def test_a_captured_fill():
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("this PyTorch has no GPU")
+def test_a_captured_fill(torch):
     init, ids = initializers.TruncatedNormal(seed=7), [5, 0, 5]
     on_gpu = torch.tensor(ids, device="cuda")
     out, rows = (torch.zeros(shape, device="cuda") for shape in (SHAPE, (3, SHAPE[1])))
